@@ -1,0 +1,81 @@
+"""Request bodies: one parse of JSON or of multipart/form-data into the same model."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel
+from starlette.datastructures import FormData, UploadFile
+
+from models.errors import FieldError, InvalidInput, UnsupportedFormat
+
+_Model = TypeVar("_Model", bound=BaseModel)
+_MAX_FIELDS = 100
+_MAX_FIELD_BYTES = 65_536
+
+
+async def parse_body(
+    request: Request, model: type[_Model], *, file: str, lists: tuple[str, ...] = ()
+) -> tuple[_Model, bytes | None]:
+    """The validated body, and the bytes of its file part (multipart only).
+
+    `file` names the one file part; `lists` the fields that may be repeated or separated by commas in a form.
+    Numbers in JSON must be numbers; in a form all values are text. Raises UnsupportedFormat (415) for another type.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        return model.model_validate_json(await request.body(), strict=True), None
+    if kind != "multipart/form-data":
+        raise UnsupportedFormat(
+            "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
+        )
+    async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+        data = await _file_bytes(form, file)
+        return model.model_validate(_fields(form, file, lists)), data
+
+
+async def _file_bytes(form: FormData, name: str) -> bytes | None:
+    parts = form.getlist(name)
+    if len(parts) > 1:
+        raise InvalidInput(f"Send one {name}, not {len(parts)}.", code="too_many_files")
+    if not parts:
+        return None
+    (part,) = parts
+    if isinstance(part, UploadFile):
+        return await part.read()
+    raise InvalidInput(
+        f"The form field {name} must be a file part (with curl: -F {name}=@FILE).",
+        code="file_expected",
+        errors=[FieldError(f"/{name}", "must be a file part")],
+    )
+
+
+def _fields(form: FormData, file: str, lists: tuple[str, ...]) -> dict[str, str | list[str]]:
+    fields: dict[str, str | list[str]] = {}
+    for name in form:
+        if name == file:
+            continue
+        texts = [value for value in form.getlist(name) if isinstance(value, str)]
+        if len(texts) != len(form.getlist(name)):
+            raise InvalidInput(f"Only {file} is a file part here.", code="unexpected_file")
+        if name in lists:
+            fields[name] = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+        elif len(texts) == 1:
+            fields[name] = texts[0]
+        else:
+            raise InvalidInput(f"The form field {name} is there {len(texts)} times.", code="repeated_field")
+    return fields
+
+
+def from_base64(text: str, *, pointer: str) -> bytes:
+    """The bytes of a standard base64 text; raises InvalidInput."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError) as error:
+        message = "must be standard base64 with padding, without a data: prefix"
+        raise InvalidInput(
+            f"{pointer}: {message}.", code="invalid_base64", errors=[FieldError(pointer, message)]
+        ) from error

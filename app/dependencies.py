@@ -1,0 +1,41 @@
+"""What routes are given: the process's resources and the caller's tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Path, Request
+from redis.asyncio import Redis as AsyncRedis
+
+from models.catalog import ModelCard
+from worker.intake import Intake
+from worker.layout import LOCAL_TENANT
+from worker.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class AppResources:
+    """Built in the lifespan, one set a process."""
+
+    settings: Settings
+    intake: Intake
+    catalog: Mapping[str, ModelCard]
+    async_redis: AsyncRedis
+
+
+def resources(request: Request) -> AppResources:
+    found: AppResources = request.app.state.resources
+    return found
+
+
+def tenant() -> str:
+    """Whose request this is. Without configured keys the service listens on loopback only, for one tenant."""
+    return LOCAL_TENANT
+
+
+Resources = Annotated[AppResources, Depends(resources)]
+Tenant = Annotated[str, Depends(tenant)]
+JobId = Annotated[str, Path(description="job_ and 26 characters", max_length=200)]
+MaskId = Annotated[str, Path(description="msk_ and the sha256 of the stored mask", max_length=200)]

@@ -1,0 +1,64 @@
+"""The application: wiring, nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+from redis.asyncio import Redis as AsyncRedis
+from starlette.concurrency import run_in_threadpool
+
+from app import middleware, problems
+from app.dependencies import AppResources
+from app.openapi import install as install_openapi
+from app.routes import catalog, generations, health, jobs, masks, workers
+from models.catalog import catalog as model_catalog
+from models.catalog import find_model
+from models.errors import Unavailable
+from worker.intake import Intake
+from worker.logs import configure_logs, get_logger
+from worker.settings import Settings, settings
+from worker.storage import Storage
+from worker.store import Store, connect
+
+log = get_logger(__name__)
+
+
+def create_app(config: Settings | None = None) -> FastAPI:
+    """The API of one process. Raises at once on a wrong setting, so that a bad deployment never serves."""
+    config = config or settings()
+    configure_logs(config, process="api")
+    names = [name.strip() for name in config.models.split(",") if name.strip()]
+    cards = model_catalog(names, base=config.earthsynth_base, controlnet=config.earthsynth_controlnet)
+    find_model(cards, config.default_model)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        redis, storage = connect(config), Storage(config)
+        async_redis = AsyncRedis.from_url(
+            config.redis_url.get_secret_value(), socket_connect_timeout=1, socket_timeout=2
+        )
+        intake = Intake(config, Store(redis), storage)
+        app.state.resources = AppResources(config, intake, cards, async_redis)
+        try:
+            await run_in_threadpool(storage.prepare)
+        except Unavailable as error:  # /readyz says so until it is back; nothing is accepted meanwhile
+            log.warning("storage is not ready", code=error.code, detail=error.message)
+        yield
+        await async_redis.aclose()
+        redis.close()
+
+    app = FastAPI(
+        title="EarthSynth",
+        version="1",
+        summary="Synthetic satellite pictures with exact labels, from semantic masks.",
+        lifespan=lifespan,
+        redoc_url=None,
+    )
+    problems.install(app)
+    middleware.install(app, max_body_bytes=config.max_upload_bytes)
+    for module in (health, catalog, masks, generations, jobs, workers):
+        app.include_router(module.router)
+    install_openapi(app)
+    return app

@@ -1,0 +1,84 @@
+"""The published contract: OpenAPI 3.1 from the code, with problem documents and both body forms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from app.problems import Problem
+
+Answers = dict[int | str, dict[str, Any]]
+
+
+def refusals(*statuses: int) -> Answers:
+    """The problem answers an operation can really give."""
+    return {
+        status: {
+            "model": Problem,
+            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for status in statuses
+    }
+
+
+def success(status: int, description: str, **content: Any) -> Answers:
+    """A second good answer of an operation."""
+    return {status: {"description": description} | content}
+
+
+def body_of(model: type[BaseModel], *, file: str) -> dict[str, Any]:
+    """The request body of an operation that parses it by itself: JSON, or a form with one file part."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.pop("$defs", {})
+    properties = {name: _inlined(field, definitions) for name, field in schema["properties"].items()}
+    form = properties | {file: {"type": "string", "format": "binary"}}
+    shape = {"type": "object", "additionalProperties": False}
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {"schema": shape | {"properties": properties}},
+                "multipart/form-data": {"schema": shape | {"properties": form}},
+            },
+        }
+    }
+
+
+def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
+    """The schema with its local references replaced, so that it stands alone in the document."""
+    if isinstance(node, dict):
+        name = str(node.get("$ref", "")).rpartition("/")[2]
+        if name in definitions:
+            return _inlined(definitions[name], definitions)
+        return {key: _inlined(value, definitions) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_inlined(value, definitions) for value in node]
+    return node
+
+
+def install(app: FastAPI) -> None:
+    """Removes FastAPI's own validation error shapes, which this service never sends."""
+    generated = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = generated()
+        schemas = document.get("components", {}).get("schemas", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        for path in document["paths"].values():
+            for operation in path.values():
+                for status, answer in list(operation["responses"].items()):
+                    if "HTTPValidationError" in str(answer):
+                        operation["responses"][status] = {
+                            "description": "Unprocessable Content",
+                            "content": {
+                                "application/problem+json": {
+                                    "schema": {"$ref": "#/components/schemas/Problem"}
+                                }
+                            },
+                        }
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change the document

@@ -1,0 +1,107 @@
+"""/v1/masks: semantic masks, stored under the sha256 of their content."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Request, Response
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from starlette.concurrency import run_in_threadpool
+
+from app.bodies import from_base64, parse_body
+from app.dependencies import AppResources, MaskId, Resources, Tenant
+from app.openapi import body_of, refusals, success
+from app.schemas import MaskView, mask_view
+from models.errors import FieldError, InvalidInput
+from models.masks import Encoding, decode_mask, preview_png
+from worker.intake import read_mask
+
+router = APIRouter(prefix="/v1/masks", tags=["masks"])
+
+
+def _object(value: Any) -> Any:
+    """A form sends the label map as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("must be a JSON object") from error
+
+
+class MaskRequest(BaseModel):
+    """How to read the file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str | None = Field(
+        None,
+        description="the mask file in base64 (multipart: the file part of this name)",
+        validation_alias=AliasChoices("file", "mask"),
+    )
+    encoding: Encoding = Encoding.AUTO
+    ontology: str = Field("earthsynth", max_length=60, description="whose ids or colours: see /v1/ontologies")
+    category: str | None = Field(
+        None, max_length=60, description="what the non-zero value of a binary mask is"
+    )
+    label_map: Annotated[
+        dict[Annotated[str, Field(max_length=60)], int | Annotated[str, Field(max_length=60)]] | None,
+        BeforeValidator(_object),
+    ] = Field(None, max_length=1000, description="colour #rrggbb or id → category name or id")
+    ignore: bool = Field(False, description="value 255 means: no label here")
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=MaskView,
+    responses=success(200, "this mask is known already", model=MaskView) | refusals(400, 413, 415, 422, 503),
+    openapi_extra=body_of(MaskRequest, file="file"),
+)
+async def create_mask(request: Request, response: Response, found: Resources, tenant: Tenant) -> MaskView:
+    """Reads a mask file bit for bit, or refuses it and says where and why."""
+    asked, file = await parse_body(request, MaskRequest, file="file")
+    view, created = await run_in_threadpool(_keep, found, tenant, asked, file)
+    response.status_code = 201 if created else 200
+    response.headers["Location"] = f"/v1/masks/{view.id}"
+    return view
+
+
+@router.get("/{mask_id}", response_model=MaskView, responses=refusals(404, 422, 503))
+def get_mask(mask_id: MaskId, found: Resources, tenant: Tenant) -> MaskView:
+    """What is known of the mask."""
+    return mask_view(found.intake.find_mask(tenant, mask_id))
+
+
+@router.get(
+    "/{mask_id}/preview",
+    response_class=Response,
+    responses=success(200, "the picture", content={"image/png": {}}) | refusals(404, 422, 503),
+)
+def get_preview(mask_id: MaskId, found: Resources, tenant: Tenant) -> Response:
+    """The mask in its categories' colours, as PNG."""
+    mask = found.intake.find_mask(tenant, mask_id)
+    return Response(preview_png(read_mask(found.intake.storage, tenant, mask.id)), media_type="image/png")
+
+
+def _keep(found: AppResources, tenant: str, asked: MaskRequest, file: bytes | None) -> tuple[MaskView, bool]:
+    if file is None:
+        if asked.file is None:
+            raise InvalidInput(
+                "Send the mask as the file part `file`, or its base64 in the JSON field `file`.",
+                code="mask_missing",
+                errors=[FieldError("/file", "is missing")],
+            )
+        file = from_base64(asked.file, pointer="/file")
+    decoded = decode_mask(
+        file,
+        encoding=asked.encoding,
+        ontology=asked.ontology,
+        label_map=asked.label_map,
+        category=asked.category,
+        ignore=asked.ignore,
+        max_side=found.settings.max_mask_side,
+    )
+    record, created = found.intake.keep_mask(tenant, decoded)
+    return mask_view(record), created

@@ -1,0 +1,185 @@
+"""What clients see: the shapes of the HTTP contract, and how records become them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel
+
+from app.problems import Problem, problem
+from worker.intake import MaskCategory, MaskRecord
+from worker.jobs import Attempt, Counts, Job, JobKind, JobStatus, ModelRef, Phase, Progress
+from worker.samples import LabelAnnotation, SampleRecord
+from worker.storage import Storage
+
+
+class QueueView(BaseModel):
+    """`position` 0 is next; `eta_seconds` is null where no worker's speed is known yet."""
+
+    position: int
+    eta_seconds: float | None = None
+
+
+class JobLinks(BaseModel):
+    self: str
+    results: str
+    cancel: str
+
+
+class FileView(BaseModel):
+    """A presigned URL, valid until `expires_at`."""
+
+    url: str
+    expires_at: datetime
+
+
+class ImageView(FileView):
+    sha256: str
+    width: int
+    height: int
+
+
+class LabelsView(BaseModel):
+    """`categories` cover at least 1 % of the picture; `annotations` are connected areas of things."""
+
+    categories: list[str]
+    annotations: list[LabelAnnotation]
+
+
+class SampleView(BaseModel):
+    """One picture and its labels. `mask_sha256` is the sha256 of the file at `mask.url`, bit for bit."""
+
+    index: int
+    status: str
+    seed: int
+    prompt: str
+    mask_id: str
+    mask_sha256: str
+    image: ImageView
+    mask: FileView
+    labels: LabelsView
+    attempt: int
+    custom_id: str | None = None
+    metadata: dict[str, str] = {}
+
+
+class JobView(BaseModel):
+    id: str
+    kind: JobKind
+    status: JobStatus
+    phase: Phase | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    expires_at: datetime | None
+    progress: Progress
+    queue: QueueView | None
+    counts: Counts
+    attempts: list[Attempt]
+    request: dict[str, Any]
+    model: ModelRef
+    warnings: list[str]
+    custom_id: str | None
+    metadata: dict[str, str]
+    error: Problem | None
+    links: JobLinks
+
+
+class FinishedJobView(JobView):
+    """The answer of a POST that waited until the job ended: the job with its samples."""
+
+    samples: list[SampleView]
+
+
+class JobPage(BaseModel):
+    items: list[JobView]
+    next_cursor: str | None = None
+
+
+class SamplePage(BaseModel):
+    items: list[SampleView]
+    next_cursor: str | None = None
+
+
+class MaskView(BaseModel):
+    id: str
+    width: int
+    height: int
+    encoding: str
+    ontology: str
+    categories: list[MaskCategory]
+    warnings: list[str]
+    preview_url: str
+
+
+def job_view(job: Job, *, queue_position: int | None = None) -> JobView:
+    """The job as clients see it."""
+    error = job.error
+    return JobView(
+        id=job.id,
+        kind=job.kind,
+        status=job.status,
+        phase=job.phase,
+        created_at=job.created_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        expires_at=job.expires_at,
+        progress=job.progress,
+        queue=None if queue_position is None else QueueView(position=queue_position, eta_seconds=None),
+        counts=job.counts,
+        attempts=list(job.attempts),
+        request=job.request,
+        model=job.model,
+        warnings=list(job.warnings),
+        custom_id=job.custom_id,
+        metadata=job.metadata,
+        error=None
+        if error is None
+        else problem(500, error.code, error.detail, retryable=error.retryable, instance=f"/v1/jobs/{job.id}"),
+        links=JobLinks(
+            self=f"/v1/jobs/{job.id}",
+            results=f"/v1/jobs/{job.id}/results",
+            cancel=f"/v1/jobs/{job.id}/cancel",
+        ),
+    )
+
+
+def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
+    image_url, image_ends = storage.presign(record.image.key)
+    mask_url, mask_ends = storage.presign(record.mask_key)
+    return SampleView(
+        index=record.index,
+        status=record.status,
+        seed=record.seed,
+        prompt=record.prompt,
+        mask_id=record.mask_id,
+        mask_sha256=record.mask_sha256,
+        image=ImageView(
+            url=image_url,
+            expires_at=image_ends,
+            sha256=record.image.sha256,
+            width=record.image.width,
+            height=record.image.height,
+        ),
+        mask=FileView(url=mask_url, expires_at=mask_ends),
+        labels=LabelsView(
+            categories=list(record.labels.categories), annotations=list(record.labels.annotations)
+        ),
+        attempt=record.attempt,
+        custom_id=job.custom_id,
+        metadata=job.metadata,
+    )
+
+
+def mask_view(record: MaskRecord) -> MaskView:
+    return MaskView(
+        id=record.id,
+        width=record.width,
+        height=record.height,
+        encoding=record.encoding,
+        ontology=record.ontology,
+        categories=list(record.categories),
+        warnings=list(record.warnings),
+        preview_url=f"/v1/masks/{record.id}/preview",
+    )

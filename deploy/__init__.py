@@ -1,0 +1,1 @@
+"""Starts processes: command line, local stack."""

@@ -1,0 +1,148 @@
+"""The command line: `earthsynth up | serve | work | demo | models`. Torch is imported by `work` only."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from deploy import ports
+from deploy.stack_error import StackError, StackStopped
+from models.errors import EarthSynthError
+
+app = typer.Typer(
+    name="earthsynth",
+    help="Synthetic satellite pictures with exact labels, from semantic masks.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"earthsynth {importlib.metadata.version('earthsynth')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Options that stand before a command."""
+
+
+@app.command()
+def up(
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API on 127.0.0.1.")] = 8000,
+    data: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".earthsynth"),
+    workers: Annotated[int, typer.Option(min=0, max=16, help="Worker processes.")] = 1,
+) -> None:
+    """Run the whole stack on this machine, in the foreground, until Ctrl-C."""
+    from deploy import readiness
+    from deploy.localstack import LocalStack
+    from deploy.stop_signals import stop_on_signals
+    from worker.settings import settings
+
+    stack = LocalStack(data, port=port, workers=workers, worker_seconds=settings().load_seconds, report=_say)
+    stop_on_signals(stack)
+    with stack:
+        for worker in readiness.worker_states(stack.api_url):
+            if worker["status"] == "failed":
+                _say(f"worker {worker['name']} cannot work: {worker['reason']}")
+        typer.echo(f"ready {stack.api_url}")
+        _say(f"data and logs in {stack.data.path}; stop with Ctrl-C")
+        stack.stop_requested.wait()
+        _say("stopping; once more to kill")
+    _say("stopped")
+
+
+@app.command()
+def serve(
+    trust_network: Annotated[
+        bool, typer.Option("--trust-network", help="Listen beyond loopback although nobody needs a key.")
+    ] = False,
+) -> None:
+    """Run the API alone; its settings are EARTHSYNTH_* variables."""
+    import uvicorn
+
+    from worker.settings import settings
+
+    if not (trust_network or ports.is_loopback(settings().host)):
+        raise StackError(
+            f"there are no API keys yet, so whoever reaches {settings().host} may use this service; set "
+            "EARTHSYNTH_HOST=127.0.0.1, or say --trust-network where a proxy or a private network protects it"
+        )
+    uvicorn.run(
+        "app.main:create_app",
+        factory=True,
+        host=settings().host,
+        port=settings().port,
+        timeout_graceful_shutdown=3,  # an open event stream would hold it for ever
+        server_header=False,
+        log_config=None,
+        access_log=False,
+    )
+
+
+@app.command()
+def work() -> None:
+    """Run one worker: a supervisor and the process with the pipeline; settings are EARTHSYNTH_* variables."""
+    from worker.main import main as work_until_stopped
+
+    if importlib.util.find_spec("torch") is None:
+        raise StackError("a worker needs torch; run: pip install 'earthsynth[gpu]'")
+
+    raise typer.Exit(work_until_stopped())
+
+
+@app.command()
+def demo(
+    out: Annotated[
+        Path, typer.Option(help="Folder to write to; files of an earlier demo are replaced.")
+    ] = Path("demo"),
+    num_images: Annotated[int, typer.Option(min=1, max=16, help="Pictures to make.")] = 4,
+) -> None:
+    """Start a stack of its own, make pictures of one real mask through the API, write them down, stop."""
+    from deploy.demo import run_demo
+
+    run_demo(out, num_images)
+
+
+@app.command()
+def models() -> None:
+    """List the models of this release: what they know, their size, hash, and where their weights are."""
+    from deploy.model_table import print_models
+
+    print_models()
+
+
+def _say(line: str) -> None:
+    typer.echo(line, err=True)
+
+
+def main() -> None:
+    """Run the command line. What can go wrong in use is one line on stderr and exit code 1."""
+    try:
+        app()
+    except StackStopped:
+        _say("stopped before it was done")
+        sys.exit(1)
+    except (StackError, EarthSynthError, OSError) as error:
+        _say(f"error: {error}")
+        sys.exit(1)
+    except ValidationError as error:  # settings are read here and nowhere else by this process
+        for fault in error.errors():
+            _say(f"error: EARTHSYNTH_{'.'.join(map(str, fault['loc'])).upper()}: {fault['msg']}")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,118 @@
+"""Every error this system raises on purpose.
+
+EarthSynthError
+├── InvalidInput            understood but not acceptable; says what to change
+│   ├── MaskRefused         a mask file that cannot be read bit for bit
+│   ├── UnknownCategory     a category or ontology nobody knows
+│   ├── UnknownModel        a model that is not offered here; says which are
+│   └── CategoryMismatch    a category the mask lacks, or the model was not trained on
+├── Malformed               cannot be parsed at all
+├── UnsupportedFormat       a file whose content is of a kind we do not read
+├── TooLarge                more bytes than the published limit
+├── NotFound                absent, or not yours
+├── Conflict                the thing exists but is in a state that forbids this
+├── Overloaded              the queue is full; try again later
+├── Unavailable             a part we depend on is away; try again
+└── SynthesisError          the worker could not make the picture
+    ├── ModelUnavailable    weights absent, damaged or refused
+    └── NotFinite           the pipeline produced NaN or infinity
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One wrong place in the input: an RFC 6901 JSON pointer ("/num_images") and a sentence."""
+
+    pointer: str
+    message: str
+
+
+class EarthSynthError(Exception):
+    """Carries a stable code, one sentence that is safe to show, and where in the input it applies."""
+
+    default_code: ClassVar[str] = "error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, code: str | None = None, errors: Sequence[FieldError] = ()) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.errors = tuple(errors)
+
+
+class InvalidInput(EarthSynthError):
+    default_code = "invalid_request"
+
+
+class MaskRefused(InvalidInput):
+    """`code` is one of the mask codes listed in docs/errors.md (damaged_file, unknown_label, …)."""
+
+    default_code = "not_a_label_mask"
+
+
+class UnknownCategory(InvalidInput):
+    default_code = "unknown_category"
+
+
+class UnknownModel(InvalidInput):
+    default_code = "unknown_model"
+
+
+class CategoryMismatch(InvalidInput):
+    default_code = "category_not_in_mask"
+
+
+class Malformed(EarthSynthError):
+    default_code = "malformed_request"
+
+
+class UnsupportedFormat(EarthSynthError):
+    default_code = "unsupported_format"
+
+
+class TooLarge(EarthSynthError):
+    default_code = "too_large"
+
+
+class NotFound(EarthSynthError):
+    default_code = "not_found"
+
+
+class Conflict(EarthSynthError):
+    default_code = "conflict"
+
+
+class Overloaded(EarthSynthError):
+    default_code = "queue_full"
+    retryable = True
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_seconds: int = 10) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class Unavailable(EarthSynthError):
+    default_code = "unavailable"
+    retryable = True
+
+    def __init__(self, message: str, *, code: str | None = None, retry_after_seconds: int = 2) -> None:
+        super().__init__(message, code=code)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class SynthesisError(EarthSynthError):
+    default_code = "synthesis_failed"
+
+
+class ModelUnavailable(SynthesisError):
+    default_code = "model_unavailable"
+
+
+class NotFinite(SynthesisError):
+    default_code = "not_finite"

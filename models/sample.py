@@ -1,0 +1,49 @@
+"""The records of the method: what is asked of the model, what it made, and what is labelled in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What one picture is made from.
+
+    `mask` is (H, W) uint8 EarthSynth class ids at the picture's own size (255: ignore, shown to the model as 0).
+    `seed` is this picture's own, already derived from the job's seed (see `models.conditions`).
+    """
+
+    index: int
+    mask: NDArray[np.uint8]
+    prompt: str
+    seed: int
+    negative_prompt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A condition and its picture, (H, W, 3) uint8 RGB."""
+
+    condition: Condition
+    image: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """One connected component (8-connectivity) of one thing category in a conditioning mask.
+
+    `box_xywh` is (left, top, width, height) in pixels, tight; `area` in pixels. `polygons` are COCO rings
+    [x0, y0, x1, y1, …] of outer contours in pixel coordinates; `rle` is COCO's compressed form
+    {"size": [H, W], "counts": str}, exact, holes included.
+    """
+
+    category_id: int
+    category: str
+    box_xywh: tuple[int, int, int, int]
+    area: int
+    polygons: tuple[tuple[float, ...], ...]
+    rle: dict[str, Any]

@@ -1,0 +1,69 @@
+"""TIFF masks, read in a child process that can be killed.
+
+TIFF readers are large, and mutated files made one hang; so files are decoded by `tiff_child.py` in a process
+with limits on time and memory, whose death or silence is a refusal here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import MaskRefused, UnsupportedFormat
+from models.png import damaged, orientation_warning
+
+_CHILD = Path(__file__).with_name("tiff_child.py")
+
+
+@dataclass(frozen=True, slots=True)
+class Tiff:
+    """Stored samples (H, W) or (H, W, C) of whole numbers, whatever the file says about black and white.
+
+    `palette` is (N, 3) uint8 for palette files; `nodata` is GDAL's, where the file declares one.
+    """
+
+    samples: NDArray[Any]
+    palette: NDArray[np.uint8] | None
+    nodata: int | None
+    warnings: tuple[str, ...]
+
+
+def read_tiff(data: bytes, *, min_side: int, max_side: int, timeout_seconds: float = 5.0) -> Tiff:
+    """Decode a one-page TIFF of whole numbers.
+
+    Raises:
+        MaskRefused: damaged_file, too_many_pixels, mask_too_small, multi_page_not_supported, lossy_mask,
+            not_a_label_mask.
+        UnsupportedFormat: a lossless compression that is not read.
+    """
+    command = [sys.executable, "-I", "-B", str(_CHILD), str(min_side), str(max_side), str(timeout_seconds)]
+    try:
+        # No environment: the child reads strangers' bytes. One thread, as each would reserve address space.
+        done = subprocess.run(
+            command,
+            input=data,
+            capture_output=True,
+            timeout=timeout_seconds,
+            check=False,
+            env={"OPENBLAS_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired as error:
+        raise damaged(f"it could not be read within {timeout_seconds:g} seconds") from error
+    head, _, body = done.stdout.partition(b"\n")
+    if done.returncode != 0 or not head:
+        raise damaged("it could not be read within the limits of memory and time")
+    answer = json.loads(head)
+    if "code" in answer:
+        if answer["code"] == "unsupported_format":
+            raise UnsupportedFormat(answer["message"])
+        raise MaskRefused(answer["message"], code=answer["code"])
+    samples = np.frombuffer(body, np.dtype(answer["dtype"])).reshape(answer["shape"])
+    palette = np.array(answer["palette"], np.uint8).reshape(-1, 3) if answer["palette"] else None
+    return Tiff(samples, palette, answer["nodata"], tuple(orientation_warning(answer["orientation"])))

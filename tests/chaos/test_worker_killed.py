@@ -1,0 +1,117 @@
+"""kill -9 in the middle of a job: the successor ends it, with the very same pictures."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from deploy.localstack import LocalStack
+from tests.chaos.checker import check_whole, wait_for
+from tests.conftest import QUICK, settings_of
+from tests.pictures import png, road_and_buildings
+from worker.storage import Storage
+
+CHAOS = {"EARTHSYNTH_BATCH_SIZE": "1", "EARTHSYNTH_STALL_SECONDS": "5"}
+FILE = {"mask": ("mask.png", png(road_and_buildings(256)))}
+FORM = {"num_images": "2", "num_inference_steps": "40", "seed": "5", "width": "128", "height": "128"}
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    data: Path = tmp_path_factory.mktemp("chaos")
+    with LocalStack(data, workers=1, env=QUICK | CHAOS) as running:
+        yield running
+
+
+@pytest.fixture
+def client(stack: LocalStack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=stack.api_url, trust_env=False, timeout=60) as found:
+        yield found
+
+
+def submit_and_reach(client: httpx.Client, *, step: int) -> str:
+    """A job whose worker is at that denoising step at least."""
+    job_id: str = client.post("/v1/generations", files=FILE, data=FORM).json()["id"]
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        if client.get(f"/v1/jobs/{job_id}").json()["progress"]["step"] >= step:
+            return job_id
+        time.sleep(0.05)
+    raise AssertionError("the job did not start")
+
+
+def the_worker(client: httpx.Client) -> int:
+    """The pid of the process that is working now."""
+    busy = [item for item in client.get("/v1/workers").json()["items"] if item["status"] == "busy"]
+    return int(busy[0]["pid"])
+
+
+def test_a_killed_worker_is_replaced_and_the_job_ends(stack: LocalStack, client: httpx.Client) -> None:
+    undisturbed = client.post("/v1/generations", params={"wait": 60}, files=FILE, data=FORM).json()
+    job_id = submit_and_reach(client, step=5)
+    pid = the_worker(client)
+    assert "earthsynth-worker" in " ".join(psutil.Process(pid).cmdline())
+    os.kill(pid, signal.SIGKILL)
+    job = wait_for(client, job_id)
+    assert [attempt["outcome"] for attempt in job["attempts"]] == ["worker_lost", "succeeded"]
+    assert job["attempts"][0]["worker"] != job["attempts"][1]["worker"]
+    pictures = check_whole(Storage(settings_of(stack)), job, pictures=2)
+    assert pictures == [sample["image"]["sha256"] for sample in undisturbed["samples"]]
+
+
+def test_a_killed_supervisor_takes_its_worker_along_and_is_replaced(
+    stack: LocalStack, client: httpx.Client
+) -> None:
+    """As a lost machine: nobody is left to release the lease, so it runs out."""
+    job_id = submit_and_reach(client, step=3)
+    child = psutil.Process(the_worker(client))
+    os.kill(stack.pids["worker-1"], signal.SIGKILL)
+    child.wait(10)
+    job = wait_for(client, job_id)
+    assert [attempt["outcome"] for attempt in job["attempts"]] == ["worker_lost", "succeeded"]
+    check_whole(Storage(settings_of(stack)), job, pictures=2)
+
+
+def test_a_worker_that_makes_no_progress_is_killed(stack: LocalStack, client: httpx.Client) -> None:
+    job_id = submit_and_reach(client, step=3)
+    hung = psutil.Process(the_worker(client))
+    hung.suspend()
+    hung.wait(30)
+    job = wait_for(client, job_id)
+    assert [attempt["outcome"] for attempt in job["attempts"]] == ["worker_lost", "succeeded"]
+    check_whole(Storage(settings_of(stack)), job, pictures=2)
+
+
+@pytest.mark.slow
+def test_a_frozen_machine_that_comes_back_writes_nothing(stack: LocalStack, client: httpx.Client) -> None:
+    """Worker and supervisor stand still beyond the lease: another worker ends the job, the zombie drops its own."""
+    job_id = submit_and_reach(client, step=2)
+    frozen = [psutil.Process(the_worker(client)), psutil.Process(stack.pids["worker-1"])]
+    for process in reversed(frozen):
+        process.suspend()
+    with LocalStack(stack.path / "second", parts={"workers"}, workers=1, env=stack.environment):
+        try:
+            job = wait_for(client, job_id)
+        finally:
+            for process in frozen:
+                process.resume()
+        time.sleep(5)
+        assert client.get(f"/v1/jobs/{job_id}").json() == job
+        check_whole(Storage(settings_of(stack)), job, pictures=2)
+
+
+@pytest.mark.slow
+def test_a_killed_api_and_a_killed_redis_lose_nothing(stack: LocalStack, client: httpx.Client) -> None:
+    job_id = submit_and_reach(client, step=2)
+    for part in ("api", "redis"):
+        os.kill(stack.pids[part], signal.SIGKILL)
+        time.sleep(2)
+    job = wait_for(client, job_id)
+    check_whole(Storage(settings_of(stack)), job, pictures=2)

@@ -1,0 +1,100 @@
+"""Real parts for every test: a Redis-compatible server, an S3 server, the API, a worker, as child processes."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from redis import Redis
+
+from deploy.localstack import LocalStack
+from worker.settings import Settings
+from worker.storage import Storage
+from worker.store import Store, connect
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+QUICK = {
+    "EARTHSYNTH_LEASE_SECONDS": "3",
+    "EARTHSYNTH_HEARTBEAT_SECONDS": "0.5",
+    "EARTHSYNTH_RECONCILE_SECONDS": "2",
+    "EARTHSYNTH_LOG_FORMAT": "console",
+}
+
+
+def settings_of(stack: LocalStack, **changes: object) -> Settings:
+    """The settings that a process of this stack would read from its environment."""
+    values = {name.removeprefix("EARTHSYNTH_").lower(): value for name, value in stack.environment.items()}
+    return Settings(**(values | changes))  # type: ignore[arg-type]  # pydantic converts the text
+
+
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """Redis and S3 alone."""
+    data = tmp_path_factory.mktemp("servers")
+    with LocalStack(data, parts={"redis", "s3"}, env=QUICK) as stack:
+        yield stack
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The whole service with one worker and the nano checkpoint."""
+    data = tmp_path_factory.mktemp("service")
+    with LocalStack(data, workers=1, env=QUICK) as stack:
+        yield stack
+
+
+@pytest.fixture
+def client(service: LocalStack) -> Iterator[httpx.Client]:
+    """An HTTP client of the service that checks every refusal: it must be a whole problem document."""
+
+    def check(response: httpx.Response) -> None:
+        if response.status_code >= 400 and response.request.url.path.startswith("/"):
+            response.read()
+            assert response.headers["content-type"] == "application/problem+json", response.text
+            problem = response.json()
+            assert {"type", "title", "status", "detail", "code", "request_id", "retryable"} <= problem.keys()
+            assert problem["status"] == response.status_code
+            assert "Traceback" not in response.text
+            assert "/site-packages/" not in response.text
+
+    with httpx.Client(
+        base_url=service.api_url, trust_env=False, timeout=90, event_hooks={"response": [check]}
+    ) as found:
+        yield found
+
+
+@pytest.fixture
+def settings(servers: LocalStack) -> Settings:
+    """Settings with a bucket of this test's own."""
+    return settings_of(servers, s3_bucket=f"test-{uuid.uuid4().hex[:12]}")
+
+
+@pytest.fixture
+def redis(servers: LocalStack, settings: Settings) -> Iterator[Redis]:
+    """The test server's Redis, empty."""
+    found = connect(settings)
+    found.flushall()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def store(redis: Redis) -> Store:
+    return Store(redis)
+
+
+@pytest.fixture
+def storage(settings: Settings) -> Storage:
+    found = Storage(settings)
+    found.prepare()
+    return found
+
+
+@pytest.fixture(scope="session")
+def assets() -> Path:
+    return Path(__file__).parent / "assets"

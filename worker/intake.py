@@ -1,0 +1,156 @@
+"""Where work comes in: masks are stored, jobs are made durable and queued, canceled, and found again."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.catalog import ModelCard
+from models.errors import Conflict, NotFound, Overloaded
+from models.masks import DecodedMask, Encoding, category_shares, decode_mask, encode_png
+from worker.jobs import Counts, Frozen, Job, JobKind, JobStatus, ModelRef, Progress, expiry, new_job_id, now
+from worker.layout import JOB_ID, MASK_ID, mask_key, mask_record_key
+from worker.queue import depth, enqueue, withdraw
+from worker.results import adopt, end, read_request, read_result, store_request
+from worker.settings import Settings
+from worker.specs import GenerationSpec
+from worker.storage import Storage
+from worker.store import Store, cancel_key, reachable
+
+CANCEL_SECONDS = 86_400
+_ANY_SIDE = 65_536  # the limit was applied when the mask came in
+
+
+def read_mask(storage: Storage, tenant: str, mask_id: str) -> NDArray[np.uint8]:
+    """The stored mask's ids, (H, W) uint8, checked against the sha256 in its id."""
+    sha256 = mask_id.removeprefix("msk_")
+    body = storage.read_verified(mask_key(tenant, sha256), sha256)
+    return decode_mask(body, encoding=Encoding.CLASS_ID, ignore=True, max_side=_ANY_SIDE).ids
+
+
+class MaskCategory(Frozen):
+    """`share` of all pixels, 0 to 1; `components` counts 8-connected areas."""
+
+    id: int
+    name: str
+    pixels: int
+    share: float
+    components: int
+
+
+class MaskRecord(Frozen):
+    """What is known of a stored mask. The id is the sha256 of its PNG: equal ids, equal masks."""
+
+    id: str
+    width: int
+    height: int
+    encoding: str
+    ontology: str
+    categories: tuple[MaskCategory, ...]
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The front half's resources, wired once a process."""
+
+    settings: Settings
+    store: Store
+    storage: Storage
+
+    def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
+        """Stores the mask under its content's sha256; the flag says whether it is new."""
+        png = encode_png(decoded.ids)
+        sha256 = hashlib.sha256(png).hexdigest()
+        height, width = decoded.ids.shape
+        record = MaskRecord(
+            id=f"msk_{sha256}",
+            width=width,
+            height=height,
+            encoding=decoded.encoding.value,
+            ontology=decoded.ontology,
+            categories=tuple(
+                MaskCategory(
+                    id=found.id,
+                    name=found.name,
+                    pixels=found.pixels,
+                    share=found.share,
+                    components=found.components,
+                )
+                for found in category_shares(decoded.ids)
+            ),
+            warnings=decoded.warnings,
+        )
+        created = self.storage.create(mask_key(tenant, sha256), png, "image/png")
+        self.storage.create(
+            mask_record_key(tenant, sha256), record.model_dump_json().encode(), "application/json"
+        )
+        return record, created
+
+    def find_mask(self, tenant: str, mask_id: str) -> MaskRecord:
+        """Raises NotFound: absent, or not this tenant's."""
+        if not MASK_ID.fullmatch(mask_id):
+            raise NotFound("There is no such mask.", code="mask_not_found")
+        try:
+            body = self.storage.read(mask_record_key(tenant, mask_id.removeprefix("msk_")))
+        except NotFound:
+            raise NotFound("There is no such mask.", code="mask_not_found") from None
+        return MaskRecord.model_validate_json(body)
+
+    def submit(self, tenant: str, spec: GenerationSpec, card: ModelCard, warnings: tuple[str, ...]) -> Job:
+        """Accepts the job: durable in storage first, then known, then queued."""
+        if depth(self.store.redis) >= self.settings.max_queue_depth:
+            raise Overloaded(f"{self.settings.max_queue_depth} jobs are waiting already. Try again later.")
+        created_at = now()
+        job = Job(
+            id=new_job_id(created_at),
+            tenant=tenant,
+            kind=JobKind.GENERATION,
+            created_at=created_at,
+            expires_at=expiry(created_at, self.settings.retention_seconds),
+            progress=Progress(total=spec.num_images),
+            counts=Counts(requested=spec.num_images, pending=spec.num_images),
+            request=spec.model_dump(mode="json"),
+            model=ModelRef(name=card.name, version=card.version, sha256=card.digest),
+            warnings=warnings,
+        )
+        store_request(self.storage, job)
+        self.store.create(job)
+        enqueue(self.store.redis, job)
+        return job
+
+    def find(self, tenant: str, job_id: str) -> Job:
+        """The job, from Redis or, where Redis has forgotten it, from storage. Raises NotFound."""
+        absent = NotFound("There is no such job.", code="job_not_found")
+        if not JOB_ID.fullmatch(job_id):
+            raise absent
+        job = self.store.load(job_id)
+        if job is not None:
+            if job.tenant != tenant:
+                raise absent
+            return job
+        result = read_result(self.storage, tenant, job_id)
+        if result is not None:
+            return adopt(self.store, result.job)
+        requested = read_request(self.storage, tenant, job_id)
+        if requested is None:
+            raise absent
+        self.store.create(requested)
+        enqueue(self.store.redis, requested)
+        return self.store.load(job_id) or requested
+
+    def cancel(self, tenant: str, job_id: str) -> Job:
+        """Ends a waiting job now, a running one within a denoising step. Raises Conflict when it has ended."""
+        job = self.find(tenant, job_id)
+        if job.status is JobStatus.CANCELED:
+            return job
+        if job.ended:
+            raise Conflict(f"The job has {job.status} already.", code="job_ended")
+        with reachable():
+            self.store.redis.set(cancel_key(job_id), "1", ex=CANCEL_SECONDS)
+        if withdraw(self.store.redis, job_id):
+            return end(self.store, self.storage, job, JobStatus.CANCELED)
+        return self.find(tenant, job_id)

@@ -1,0 +1,146 @@
+"""What happens: the job record and its five-state machine."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from ulid import ULID
+
+from models.errors import Conflict
+
+
+class JobKind(StrEnum):
+    GENERATION = "generation"
+
+
+class JobStatus(StrEnum):
+    QUEUED = "queued"  # accepted and stored; no worker has started it yet
+    RUNNING = "running"  # a worker has started it; it stays so while a lost worker is replaced
+    SUCCEEDED = "succeeded"  # every requested picture is stored
+    FAILED = "failed"  # ended without all pictures; `error` says why
+    CANCELED = "canceled"  # ended because the client asked; finished pictures are kept
+
+
+class Phase(StrEnum):
+    CONDITIONS = "conditions"  # mask read, conditions drawn
+    SYNTHESIS = "synthesis"  # the pipeline denoises
+    UPLOAD = "upload"  # the last pictures are being stored
+
+
+TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
+_MOVES = {
+    JobStatus.QUEUED: {JobStatus.RUNNING, JobStatus.CANCELED, JobStatus.FAILED},
+    # running again: the next attempt after a lost worker
+    JobStatus.RUNNING: {JobStatus.RUNNING, *TERMINAL},
+}
+
+
+class Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Progress(Frozen):
+    """`done` of `total` pictures are finished; `step` of `steps` in the batch now on the GPU."""
+
+    done: int = 0
+    total: int
+    unit: str = "images"
+    step: int = 0
+    steps: int = 0
+    eta_seconds: float | None = None
+
+
+class Counts(Frozen):
+    """requested = accepted + exhausted + failed + pending; generated = accepted + rejected."""
+
+    requested: int
+    accepted: int = 0
+    exhausted: int = 0
+    failed: int = 0
+    pending: int
+    generated: int = 0
+    rejected: int = 0
+
+
+class Attempt(Frozen):
+    """One start of the job by one worker. `outcome` is null while it runs."""
+
+    number: int
+    worker: str
+    started_at: datetime
+    ended_at: datetime | None = None
+    outcome: str | None = None
+
+
+class ModelRef(Frozen):
+    """`sha256` is the digest over all weight files; null until a worker has read weights that carry no pin."""
+
+    name: str
+    version: str
+    sha256: str | None
+
+
+class JobError(Frozen):
+    code: str
+    detail: str
+    retryable: bool = False
+
+
+class Job(Frozen):
+    """The record. `revision` grows by one with every stored change (compare-and-set)."""
+
+    id: str
+    tenant: str
+    kind: JobKind
+    status: JobStatus = JobStatus.QUEUED
+    phase: Phase | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    expires_at: datetime | None = None
+    progress: Progress
+    counts: Counts
+    attempts: tuple[Attempt, ...] = ()
+    request: dict[str, Any]
+    model: ModelRef
+    warnings: tuple[str, ...] = ()
+    custom_id: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+    error: JobError | None = None
+    revision: int = 0
+
+    @property
+    def ended(self) -> bool:
+        return self.status in TERMINAL
+
+    def advance(self, status: JobStatus, **changes: Any) -> Job:
+        """The job in its next state; raises Conflict for a move that the state machine does not have."""
+        if status not in _MOVES.get(self.status, set()):
+            raise Conflict(f"Job {self.id} is {self.status} and cannot become {status}.", code="job_ended")
+        if status in TERMINAL:
+            changes = {"finished_at": now(), "phase": None} | changes
+        return self.model_copy(update={"status": status, **changes})
+
+
+def now() -> datetime:
+    """This moment, UTC, to the millisecond, as records store it."""
+    moment = datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def new_job_id(at: datetime | None = None) -> str:
+    """`job_` and a lower-case ULID: 26 characters that sort by creation time."""
+    ulid = ULID() if at is None else ULID.from_datetime(at)
+    return f"job_{str(ulid).lower()}"
+
+
+def earliest_job_id(at: datetime) -> str:
+    """A string that sorts before every job id made at or after that moment."""
+    return new_job_id(at)[: len("job_") + 10]
+
+
+def expiry(created_at: datetime, retention_seconds: int) -> datetime:
+    return created_at + timedelta(seconds=retention_seconds)

@@ -1,0 +1,286 @@
+"""Leases: an RQ worker whose jobs survive its death.
+
+Each of the four moves of an entry (taken, renewed, released, given back) is one Lua script, so that no crash can
+fall between two halves of it. Every start of an entry gets a larger token ("fence"); only the newest token holds the
+lease. RQ 3.0 alone loses a job whose worker dies between pop and start, and finds a dead SimpleWorker only after the
+job's time-out plus 60 s (measured; see ARCHITECTURE.md).
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+from redis.exceptions import RedisError
+from rq import Queue
+from rq.exceptions import DequeueTimeout
+from rq.job import Job as RqJob
+from rq.timeouts import BaseDeathPenalty
+from rq.utils import now as rq_now
+from rq.worker import SimpleWorker
+
+from worker.logs import get_logger
+from worker.queue import LEASES, AllowListJob, entry_key, queue_key
+from worker.store import cancel_key, progress_key, record_key
+
+log = get_logger(__name__)
+
+_NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
+_TAKE = (
+    _NOW
+    + """
+-- KEYS: leases, queue ; ARGV: owner, lease seconds -> {entry id, token}; entries that need no run are dropped
+while true do
+  local id = redis.call('LPOP', KEYS[2])
+  if not id then return false end
+  local status = redis.call('HGET', 'es:job:' .. string.match(id, '^[^-]+'), 'status')
+  if redis.call('EXISTS', 'rq:job:' .. id) == 1 and (status == 'queued' or status == 'running')
+     and not redis.call('ZSCORE', KEYS[1], id) then
+    local token = redis.call('INCR', 'es:fence:' .. id)
+    redis.call('EXPIRE', 'es:fence:' .. id, 2592000)
+    redis.call('HSET', 'es:lease:' .. id, 'owner', ARGV[1], 'token', token)
+    redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
+    return {id, token}
+  end
+end
+"""
+)
+_RENEW = (
+    _NOW
+    + """
+-- KEYS: leases, fence, cancel, progress ; ARGV: entry id, token, lease seconds, progress or '' -> {held, canceled}
+if redis.call('GET', KEYS[2]) ~= ARGV[2] or not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0, 0} end
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
+if ARGV[4] ~= '' then redis.call('SET', KEYS[4], ARGV[4], 'EX', 86400) end
+return {1, redis.call('EXISTS', KEYS[3])}
+"""
+)
+_RELEASE = """
+-- KEYS: leases, lease, fence ; ARGV: entry id, token
+if redis.call('GET', KEYS[3]) ~= ARGV[2] then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1]); redis.call('DEL', KEYS[2])
+return 1
+"""
+_YIELD = """
+-- KEYS: leases, fence ; ARGV: entry id, token: lets our own lease run out now
+if redis.call('GET', KEYS[2]) == ARGV[2] and redis.call('ZSCORE', KEYS[1], ARGV[1]) then
+  redis.call('ZADD', KEYS[1], 0, ARGV[1])
+end
+"""
+_GIVE_BACK = (
+    _NOW
+    + """
+-- KEYS: leases, lease, entry, queue, record ; ARGV: entry id, owner or '' (then: only when run out), max attempts
+local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not ends then return 'free' end
+if ARGV[2] == '' then if tonumber(ends) > now then return 'held' end
+elseif redis.call('HGET', KEYS[2], 'owner') ~= ARGV[2] then return 'held' end
+local ex = redis.call('HGET', KEYS[2], 'execution')
+if ex then
+  redis.call('ZREM', 'rq:wip:' .. string.sub(KEYS[4], 10), ARGV[1] .. ':' .. ex)
+  redis.call('DEL', 'rq:execution:' .. ARGV[1] .. ':' .. ex)
+  redis.call('ZREM', 'rq:executions:' .. ARGV[1], ex)
+end
+redis.call('ZREM', KEYS[1], ARGV[1]); redis.call('DEL', KEYS[2])
+local status = redis.call('HGET', KEYS[5], 'status')
+if status ~= 'queued' and status ~= 'running' then return 'ended' end
+if redis.call('EXISTS', KEYS[3]) == 0 then return 'gone' end
+if tonumber(redis.call('GET', 'es:fence:' .. ARGV[1]) or '0') >= tonumber(ARGV[3]) then return 'exhausted' end
+redis.call('HSET', KEYS[3], 'status', 'queued'); redis.call('HDEL', KEYS[3], 'worker_name')
+redis.call('LPUSH', KEYS[4], ARGV[1])
+return 'requeued'
+"""
+)
+
+
+class LeaseLost(BaseException):
+    """Another worker has this entry now. Not an Exception: no library's `except Exception` may swallow it."""
+
+
+class Canceled(BaseException):
+    """The client canceled the job. Not an Exception, for the same reason."""
+
+
+class Lease:
+    """One start of one entry by this process."""
+
+    def __init__(self, redis: Redis, entry_id: str, token: int, seconds: float) -> None:
+        self.entry_id = entry_id
+        self.job_id = entry_id.partition("-")[0]
+        self.token = token
+        self.seconds = seconds
+        self.lost = threading.Event()
+        self.canceled = threading.Event()
+        self._redis = redis
+        self._renew = redis.register_script(_RENEW)
+
+    def renew(self, progress: str = "") -> None:
+        """Extends the lease and stores the progress; notes loss and cancellation for `check`.
+
+        A Redis that does not answer is no reason to throw away work in hand: who has the job is decided when
+        `result.json` is created.
+        """
+        keys = [
+            LEASES,
+            f"es:fence:{self.entry_id}",
+            cancel_key(self.job_id),
+            progress_key(self.job_id),
+        ]
+        try:
+            held, canceled = self._renew(keys=keys, args=[self.entry_id, self.token, self.seconds, progress])
+        except RedisError as error:
+            log.warning("lease not renewed", job=self.job_id, error=str(error))
+            return
+        if not held:
+            self.lost.set()
+        if canceled:
+            self.canceled.set()
+
+    def check(self) -> None:
+        """Raises LeaseLost or Canceled; called at every denoising step."""
+        if self.lost.is_set():
+            raise LeaseLost(self.entry_id)
+        if self.canceled.is_set():
+            raise Canceled(self.job_id)
+
+
+class LeaseQueue(Queue):  # type: ignore[misc]  # rq is not typed
+    """A queue whose entries are taken together with a lease. `owner`, `lease_seconds`, `idle`: set once a process."""
+
+    job_class = AllowListJob
+    owner = ""
+    lease_seconds = 15.0
+    poll_seconds = 0.1
+    idle: Callable[[], None] = staticmethod(lambda: None)
+
+    def acquire_maintenance_lock(self) -> bool:
+        """RQ's registry maintenance requeues without a lock; `give_back` replaces it."""
+        return False
+
+    @classmethod
+    def dequeue_any(
+        cls, queues: list[Queue], timeout: int | None, connection: Redis, **options: Any
+    ) -> tuple[RqJob, Queue] | None:
+        take = connection.register_script(_TAKE)
+        (queue,) = queues  # one queue a process: turns come from the shard window, not from priorities
+        ends = time.monotonic() + (timeout or 0)
+        while True:
+            cls.idle()
+            taken: Any = take(keys=[LEASES, queue.key], args=[cls.owner, cls.lease_seconds])
+            if taken:
+                entry_id = taken[0].decode()
+                fetched = cls._fetch_dequeued_job(connection, queue.key, entry_id, **options)
+                if fetched is not None:
+                    fetched[0].lease_token = int(taken[1])
+                    return fetched  # type: ignore[no-any-return]
+            elif timeout is None:
+                return None
+            elif time.monotonic() >= ends:
+                raise DequeueTimeout(timeout, [queue.key])
+            else:
+                time.sleep(cls.poll_seconds)
+
+
+class NoAlarm(BaseDeathPenalty):  # type: ignore[misc]  # rq is not typed
+    """No SIGALRM in the middle of torch code: the supervisor kills a process that makes no progress."""
+
+    def setup_death_penalty(self) -> None:
+        return None
+
+    def cancel_death_penalty(self) -> None:
+        return None
+
+
+class LeaseWorker(SimpleWorker):  # type: ignore[misc]  # rq is not typed
+    """RQ's same-process worker (the pipeline stays warm) with a lease around every job."""
+
+    queue_class = LeaseQueue
+    job_class = AllowListJob
+    death_penalty_class = NoAlarm
+
+    def __init__(self, *args: Any, beat: Redis, **options: Any) -> None:
+        super().__init__(*args, serializer="json", **options)
+        LeaseQueue.owner = self.name
+        self.lease: Lease | None = None
+        self.stopping = threading.Event()
+        self._beat = beat
+        self._release_script = self.connection.register_script(_RELEASE)
+
+    def get_heartbeat_ttl(self, job: RqJob, working_time: float = 0.0) -> int:  # noqa: ARG002
+        """A day, so that RQ's own reaper never fires."""
+        return 86_400
+
+    def run_maintenance_tasks(self) -> None:
+        self.last_cleaned_at = rq_now()
+
+    def request_stop(self, signum: int, frame: Any) -> None:
+        self.stopping.set()
+        super().request_stop(signum, frame)
+
+    def kill_horse(self, sig: Any = None) -> None:  # noqa: ARG002
+        """Makes RQ's own stop command work, by our cancellation."""
+        if self.lease:
+            self.lease.canceled.set()
+
+    def prepare_execution(self, job: RqJob) -> Any:
+        execution = super().prepare_execution(job)
+        self.connection.hset(f"es:lease:{job.id}", "execution", execution.id)
+        return execution
+
+    def execute_job(self, job: RqJob, queue: Queue) -> None:
+        self.lease = Lease(self._beat, job.id, job.lease_token, LeaseQueue.lease_seconds)
+        try:
+            super().execute_job(job, queue)
+        finally:
+            self.lease = None
+
+    def _finalize_success(self, job: RqJob, queue: Queue, execution: Any, return_value: Any) -> None:
+        super()._finalize_success(job, queue, execution, return_value)
+        self._release(job)
+
+    def _finalize_failure(self, job: RqJob, queue: Queue, execution: Any, exc_info: Any) -> None:  # noqa: ARG002
+        """Our tasks end their own jobs and raise only when this attempt must not: the entry then goes back."""
+        if not isinstance(exc_info[1], LeaseLost):
+            log.error("attempt abandoned", job=job.id, exc_info=exc_info)
+        with self.connection.pipeline() as pipe:
+            self.cleanup_execution(job, pipe, execution)
+            pipe.execute()
+        yield_ = self.connection.register_script(_YIELD)
+        yield_(keys=[LEASES, f"es:fence:{job.id}"], args=[job.id, job.lease_token])
+
+    def _release(self, job: RqJob) -> None:
+        keys = [LEASES, f"es:lease:{job.id}", f"es:fence:{job.id}"]
+        self._release_script(keys=keys, args=[job.id, job.lease_token])
+
+
+def give_back(redis: Redis, *, owner: str = "", max_attempts: int) -> list[tuple[str, str]]:
+    """Puts entries of dead workers back in the queue; returns (entry id, outcome) of each.
+
+    Without `owner`: entries whose lease ran out. With it: every entry of that (dead) worker, at once. Any process may
+    call it at any time; the script decides atomically, so exactly one caller wins. Outcome `exhausted` means that the
+    last allowed attempt is over: the caller ends the job.
+    """
+    script = redis.register_script(_GIVE_BACK)
+    ids: Any
+    if owner:
+        ids = redis.zrange(LEASES, 0, -1)
+    else:
+        seconds, micros = redis.time()
+        ids = redis.zrangebyscore(LEASES, 0, seconds + micros / 1e6)
+    outcomes = []
+    for raw in ids:
+        entry_id = raw.decode()
+        keys = [
+            LEASES,
+            f"es:lease:{entry_id}",
+            entry_key(entry_id),
+            queue_key(),
+            record_key(entry_id.partition("-")[0]),
+        ]
+        outcome = script(keys=keys, args=[entry_id, owner, max_attempts]).decode()
+        if outcome not in {"held", "free"}:
+            outcomes.append((entry_id, outcome))
+    return outcomes

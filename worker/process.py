@@ -1,0 +1,166 @@
+"""The worker process: one device, one resident pipeline, one queue. Started by `worker.main`, never by hand."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from models.catalog import catalog, find_model
+from models.errors import EarthSynthError, Unavailable
+from worker.gpu import Gpu
+from worker.jobs import JobKind, now
+from worker.lease import LeaseQueue, LeaseWorker
+from worker.logs import configure_logs, get_logger
+from worker.pulse import Pulse
+from worker.queue import QUEUE_NAME, TASKS, AllowListJob
+from worker.reconcile import give_back_lost, reconcile
+from worker.runtime import Resources, Run, perform
+from worker.settings import Settings, settings
+from worker.storage import Storage
+from worker.store import Store, WorkerEntry, connect
+from worker.tasks import generate
+
+log = get_logger(__name__)
+
+EXIT_CANNOT_START = 3  # the supervisor waits before it tries again
+
+
+def run_worker(name: str, pulse: Pulse) -> int:
+    """Loads the default model and works until told to stop; returns the exit code."""
+    config = settings()
+    configure_logs(config, process=name)
+    redis, beat = connect(config, patient=True), connect(config)
+    store, storage = Store(redis), Storage(config)
+    cards = catalog(_offered(config), base=config.earthsynth_base, controlnet=config.earthsynth_controlnet)
+    gpu = Gpu(config, cards, pulse.loading)
+    registry = Registry(name, Store(beat), gpu, seconds=config.lease_seconds)
+    resources = Resources(config, name, store, storage, cards, gpu, pulse.alive)
+    worker = LeaseWorker([QUEUE_NAME], name=name, connection=redis, beat=beat)
+    LeaseQueue.lease_seconds = config.lease_seconds
+    LeaseQueue.idle = pulse.alive
+    _allow(worker, resources, {JobKind.GENERATION: generate})
+
+    threading.Thread(target=_beat, args=(worker, registry, config), name="beat", daemon=True).start()
+    try:
+        pulse.loading()
+        storage.prepare()
+        card = find_model(cards, config.default_model)
+        gpu.pipeline(f"{card.name}@{card.version}")
+    except EarthSynthError as error:
+        log.error("worker cannot start", code=error.code, detail=error.message)  # noqa: TRY400  (no traceback)
+        registry.failed(error.message)
+        return EXIT_CANNOT_START
+    registry.ready(lambda: worker.lease.job_id if worker.lease else None)
+    threading.Thread(target=_tend, args=(redis, resources), name="tend", daemon=True).start()
+    log.info("worker ready", pid=os.getpid(), model=config.default_model)
+    while not worker.stopping.is_set():  # RQ's loop ends on a Redis outage; the model stays resident
+        worker.work(logging_level="WARNING")
+        if not worker.stopping.is_set():
+            time.sleep(1)
+    registry.withdraw()
+    return 0
+
+
+def _allow(worker: LeaseWorker, resources: Resources, tasks: dict[JobKind, Callable[[Run], None]]) -> None:
+    """Fills the allow-list: each name runs its task under the lease that the worker holds."""
+
+    def leased(task: Callable[[Run], None]) -> Callable[[str], None]:
+        def call(job_id: str) -> None:
+            lease = worker.lease
+            if lease is None or lease.job_id != job_id:
+                raise PermissionError(f"no lease on {job_id}")
+            perform(resources, lease, task)
+
+        return call
+
+    AllowListJob.tasks = {TASKS[kind]: leased(task) for kind, task in tasks.items()}
+
+
+class Registry:
+    """This worker's entry in the list of workers."""
+
+    def __init__(self, name: str, store: Store, gpu: Gpu, *, seconds: float) -> None:
+        self._name, self._store, self._gpu, self._seconds = name, store, gpu, seconds
+        self._status, self._reason = "starting", ""
+        self._started: datetime = now()
+        self._job: Callable[[], str | None] = lambda: None
+
+    def ready(self, job: Callable[[], str | None]) -> None:
+        self._status, self._job = "ready", job
+        self.announce()
+
+    def failed(self, reason: str) -> None:
+        """Shown for a minute after this process has ended, so that `GET /v1/workers` says why."""
+        self._status, self._reason = "failed", reason
+        self.announce(seconds=60)
+
+    def announce(self, *, seconds: float | None = None) -> None:
+        job, resident = self._job(), self._gpu.resident
+        entry = WorkerEntry(
+            name=self._name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            status="busy" if job and self._status == "ready" else self._status,
+            reason=self._reason or None,
+            device=self._gpu.device,
+            model=resident.model_dump() if resident else None,
+            job=job,
+            started_at=self._started,
+            seen_at=now(),
+        )
+        try:
+            self._store.announce(entry, seconds=seconds or self._seconds)
+        except Unavailable as error:
+            log.warning("worker not announced", detail=error.message)
+
+    def withdraw(self) -> None:
+        try:
+            self._store.withdraw(self._name)
+        except Unavailable as error:
+            log.warning("worker not withdrawn", detail=error.message)
+
+
+def _beat(worker: LeaseWorker, registry: Registry, config: Settings) -> None:
+    """Renews the lease and the registry entry, whatever the main thread is doing."""
+    every = min(config.heartbeat_seconds, 1.0)
+    while registry._status != "failed":
+        lease = worker.lease
+        if lease is not None:
+            lease.renew()
+        registry.announce()
+        time.sleep(every)
+
+
+def _tend(redis: Redis, resources: Resources) -> None:
+    """Gives back what dead workers held, and reconciles S3 with Redis, at their intervals."""
+    config, last = resources.settings, float("-inf")
+    while True:
+        try:
+            give_back_lost(redis, resources.store, resources.storage, config)
+            if time.monotonic() - last >= config.reconcile_seconds:
+                reconcile(redis, resources.store, resources.storage, config)
+                last = time.monotonic()
+        except (EarthSynthError, RedisError) as error:
+            log.warning("tending failed, tried again", error=str(error))
+        time.sleep(config.heartbeat_seconds)
+
+
+def _offered(config: Settings) -> list[str]:
+    return [name.strip() for name in config.models.split(",") if name.strip()]
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the supervisor, which stops us in order
+    code = run_worker(sys.argv[1], Pulse.from_environment())
+    logging.shutdown()
+    os._exit(code)  # torch's and diffusers' modules take seconds to be torn down, for nothing

@@ -1,0 +1,98 @@
+"""The front half of the queue: what may be queued, and how an entry gets in.
+
+An entry is a job id and a task's name in JSON, nothing else. RQ resolves a job's function by import path, so whoever
+can write to Redis could name `os.system`; our Job class looks the name up in a table instead and imports nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from redis import Redis
+from rq import Queue
+from rq.exceptions import DuplicateJobError
+from rq.job import Job as RqJob
+
+from worker.jobs import Job, JobKind
+from worker.store import reachable
+
+QUEUE_NAME = "generation"
+TASKS: Mapping[JobKind, str] = {JobKind.GENERATION: "worker.tasks.generate"}
+
+_KEEP_SECONDS = 86_400  # RQ's own hash of an ended entry: long enough that a late duplicate is refused
+
+_WITHDRAW = """
+-- KEYS: queue, entry hash, leases ; ARGV: entry id -> 1 when it was still waiting and is gone now
+if redis.call('ZSCORE', KEYS[3], ARGV[1]) then return 0 end
+local n = redis.call('LREM', KEYS[1], 0, ARGV[1])
+if n > 0 then redis.call('DEL', KEYS[2]) return 1 end
+return 0
+"""
+
+
+class AllowListJob(RqJob):  # type: ignore[misc]  # rq is not typed
+    """An RQ job that runs only what `tasks` holds; the worker process fills it, the API leaves it empty."""
+
+    tasks: ClassVar[Mapping[str, Callable[..., None]]] = {}
+
+    @property
+    def func(self) -> Callable[..., None]:
+        """The task; raises PermissionError for any other name."""
+        name = str(self.func_name)
+        if name not in self.tasks:
+            raise PermissionError(f"{name!r} is not a task of this worker")
+        return self.tasks[name]
+
+
+def make_queue(redis: Redis, name: str = QUEUE_NAME) -> Queue:
+    return Queue(name, connection=redis, job_class=AllowListJob, serializer="json")
+
+
+def enqueue(redis: Redis, job: Job) -> bool:
+    """Queues the job once; False when it is queued or running already. Atomic, so a lost reply may be repeated."""
+    with reachable():
+        try:
+            make_queue(redis).enqueue_call(
+                TASKS[job.kind],
+                args=(job.id,),
+                job_id=job.id,
+                unique=True,
+                timeout=-1,  # no SIGALRM inside torch; the supervisor watches progress instead
+                result_ttl=_KEEP_SECONDS,
+                failure_ttl=_KEEP_SECONDS,
+                description=job.id,
+            )
+        except DuplicateJobError:
+            return False
+    return True
+
+
+def withdraw(redis: Redis, job_id: str) -> bool:
+    """Takes a waiting entry out of the queue; False when no entry is waiting."""
+    with reachable():
+        return bool(redis.eval(_WITHDRAW, 3, queue_key(), entry_key(job_id), LEASES, job_id))
+
+
+def depth(redis: Redis) -> int:
+    with reachable():
+        length: Any = redis.llen(queue_key())
+    return int(length)
+
+
+def position(redis: Redis, job_id: str) -> int | None:
+    """How many entries go before this one (0: next), or None when it is not waiting."""
+    with reachable():
+        found: Any = redis.lpos(queue_key(), job_id)
+    return None if found is None else int(found)
+
+
+LEASES = "es:leases"  # zset: entry id → when its lease runs out, by Redis' own clock
+
+
+def queue_key(name: str = QUEUE_NAME) -> str:
+    return f"rq:queue:{name}"
+
+
+def entry_key(entry_id: str) -> str:
+    return f"rq:job:{entry_id}"

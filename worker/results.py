@@ -1,0 +1,110 @@
+"""`request.json` and `result.json`: the two documents that make a job durable, and the one way it ends.
+
+`request.json` exists before the client hears 202. `result.json` is created with If-None-Match: whoever is first
+decides how the job ended, and everyone else adopts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from models.errors import NotFound
+from worker.jobs import Attempt, Counts, Frozen, Job, JobError, JobStatus, now
+from worker.layout import request_key, result_key
+from worker.samples import SampleRecord, from_lines
+from worker.storage import Storage
+from worker.store import Store
+
+
+class Result(Frozen):
+    """The end of a job. `objects` maps every object of the winning attempt to its sha256."""
+
+    job: Job
+    samples_key: str | None = None
+    objects: dict[str, str] = Field(default_factory=dict)
+
+
+def store_request(storage: Storage, job: Job) -> None:
+    """Makes the job durable: from here on it will end, whatever is lost."""
+    storage.create(request_key(job.tenant, job.id), job.model_dump_json().encode(), "application/json")
+
+
+def read_request(storage: Storage, tenant: str, job_id: str) -> Job | None:
+    try:
+        return Job.model_validate_json(storage.read(request_key(tenant, job_id)))
+    except NotFound:
+        return None
+
+
+def read_result(storage: Storage, tenant: str, job_id: str) -> Result | None:
+    try:
+        return Result.model_validate_json(storage.read(result_key(tenant, job_id)))
+    except NotFound:
+        return None
+
+
+def read_samples(storage: Storage, result: Result) -> list[SampleRecord]:
+    """The samples of an ended job, by index; the bytes are checked against their recorded sha256."""
+    if result.samples_key is None:
+        return []
+    return from_lines(storage.read_verified(result.samples_key, result.objects[result.samples_key]))
+
+
+def end(
+    store: Store,
+    storage: Storage,
+    job: Job,
+    status: JobStatus,
+    *,
+    error: JobError | None = None,
+    samples_key: str | None = None,
+    objects: Mapping[str, str] | None = None,
+    **changes: Any,
+) -> Job:
+    """Ends the job, unless another process has done so first; returns the job as it really ended."""
+    ended = job.advance(status, error=error, counts=_settled(job.counts), **changes)
+    result = Result(job=ended, samples_key=samples_key, objects=dict(objects or {}))
+    created = storage.create(
+        result_key(job.tenant, job.id), result.model_dump_json().encode(), "application/json"
+    )
+    if not created:
+        first = read_result(storage, job.tenant, job.id)
+        if first is not None:
+            ended = first.job
+    return adopt(store, ended)
+
+
+def adopt(store: Store, ended: Job) -> Job:
+    """Makes the Redis record say what `result.json` says."""
+    store.create(ended)
+    kept = store.update(ended.id, lambda known: known if known.ended else ended)
+    return kept or ended
+
+
+def give_up(store: Store, storage: Storage, job_id: str, attempts: int) -> None:
+    """Ends a job whose every attempt lost its worker."""
+    job = store.load(job_id)
+    if job is None or job.ended:
+        return
+    error = JobError(
+        code="worker_lost",
+        detail=f"The worker died in each of {attempts} attempts. The request may be more than it can bear.",
+        retryable=True,
+    )
+    end(store, storage, job, JobStatus.FAILED, error=error, attempts=closed(job.attempts, "worker_lost"))
+
+
+def closed(attempts: tuple[Attempt, ...], outcome: str) -> tuple[Attempt, ...]:
+    """The attempts with an open last one ended now."""
+    if not attempts or attempts[-1].outcome is not None:
+        return attempts
+    last = attempts[-1].model_copy(update={"outcome": outcome, "ended_at": now()})
+    return (*attempts[:-1], last)
+
+
+def _settled(counts: Counts) -> Counts:
+    """With the job over nothing is pending: what was not accepted has failed."""
+    return counts.model_copy(update={"pending": 0, "failed": counts.failed + counts.pending})

@@ -1,0 +1,187 @@
+"""What is asked: a client's request, and the spec that it becomes once every default is filled in."""
+
+from __future__ import annotations
+
+import secrets
+import unicodedata
+from collections.abc import Collection
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+from models.catalog import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
+from models.categories import CATEGORIES, IGNORE, caption, find_category
+from models.conditions import MAX_SEED
+from models.errors import CategoryMismatch, FieldError, InvalidInput
+from models.masks import SizePolicy
+
+MAX_IMAGES = 16
+_T = TypeVar("_T")
+
+
+def _plain_text(text: str) -> str:
+    """Text without control characters and lone surrogates, which no tokenizer, log or store should meet."""
+    for character in text:
+        if unicodedata.category(character) in {"Cc", "Cs"}:
+            raise PydanticCustomError(
+                "invalid_text", "must not contain control characters or lone surrogates"
+            )
+    return text
+
+
+Text = Annotated[str, AfterValidator(_plain_text)]
+
+
+class OnMismatch(StrEnum):
+    ERROR = "error"  # a category that the mask lacks is refused
+    WARN = "warn"  # it is kept in the prompt, and the job carries a warning
+
+
+class GenerationSpec(BaseModel):
+    """One mask, a few pictures, every default filled in: what is stored, queued by id, and read by the task.
+
+    Sizes in pixels; names of the parameters are those of diffusers.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["generation"] = "generation"
+    mask_id: str
+    prompt: str = Field(max_length=500)
+    categories: tuple[str, ...]
+    on_mismatch: OnMismatch = OnMismatch.ERROR
+    model: str
+    num_images: int = Field(1, ge=1, le=MAX_IMAGES)
+    seed: int = Field(ge=0, le=MAX_SEED)
+    num_inference_steps: int = Field(ge=1, le=100)
+    guidance_scale: float = Field(ge=1, le=20)
+    controlnet_conditioning_scale: float = Field(ge=0, le=2)
+    scheduler: Scheduler
+    negative_prompt: str = Field("", max_length=500)
+    width: int
+    height: int
+    size_policy: SizePolicy = SizePolicy.RESIZE
+
+
+class GenerationRequest(BaseModel):
+    """What a client asks, before the model's defaults and the mask's categories are filled in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    mask_id: str | None = Field(
+        None, description="a stored mask, msk_<sha256>; exactly one of mask_id and mask"
+    )
+    mask: str | None = Field(
+        None, description="a mask file in base64 (multipart: the file part of this name)"
+    )
+    prompt: Text | None = Field(None, max_length=500, description="free text; not together with categories")
+    categories: tuple[Text, ...] | None = Field(
+        None, min_length=1, max_length=66, description="category names; the prompt is made of them"
+    )
+    on_mismatch: OnMismatch = OnMismatch.ERROR
+    model: str | None = Field(
+        None, max_length=100, description="name or name@version; default: see /v1/models"
+    )
+    num_images: int = Field(1, ge=1, le=MAX_IMAGES)
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="default: chosen, and reported in the job")
+    num_inference_steps: int | None = Field(None, ge=1, le=100)
+    guidance_scale: float | None = Field(None, ge=1, le=20)
+    controlnet_conditioning_scale: float | None = Field(None, ge=0, le=2)
+    scheduler: Scheduler | None = None
+    negative_prompt: Text | None = Field(None, max_length=500)
+    width: int | None = Field(
+        None, ge=8, description="pixels, a multiple of 8; default: the model's native size"
+    )
+    height: int | None = Field(None, ge=8, description="pixels, a multiple of 8")
+    size_policy: SizePolicy = SizePolicy.RESIZE
+
+
+@dataclass(frozen=True, slots=True)
+class MaskFacts:
+    """What a request is checked against: the mask's id, size in pixels, and the class ids in it."""
+
+    id: str
+    width: int
+    height: int
+    category_ids: Collection[int]
+
+
+def resolve(
+    request: GenerationRequest, mask: MaskFacts, card: ModelCard
+) -> tuple[GenerationSpec, tuple[str, ...]]:
+    """The request with every default filled in, and warnings.
+
+    Raises InvalidInput, UnknownCategory or CategoryMismatch for what the model or the mask does not allow.
+    """
+    if request.prompt is not None and request.categories is not None:
+        raise InvalidInput(
+            "Send prompt or categories, not both: categories become the prompt.",
+            code="prompt_and_categories",
+            errors=[FieldError("/prompt", "not together with categories")],
+        )
+    present = [category_id for category_id in sorted(mask.category_ids) if category_id not in (0, IGNORE)]
+    asked, warnings = _asked_categories(request, present)
+    check_categories(card, {*present, *asked})
+    width, height = request.width or card.native_width, request.height or card.native_height
+    check_size(card, width, height)
+    warnings += _resizing(request, mask, width, height)
+    defaults = card.defaults
+    spec = GenerationSpec(
+        mask_id=mask.id,
+        prompt=caption(asked) if request.prompt is None else request.prompt,
+        categories=tuple(CATEGORIES[category_id].name for category_id in asked),
+        on_mismatch=request.on_mismatch,
+        model=f"{card.name}@{card.version}",
+        num_images=request.num_images,
+        seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
+        num_inference_steps=_or(request.num_inference_steps, defaults.num_inference_steps),
+        guidance_scale=_or(request.guidance_scale, defaults.guidance_scale),
+        controlnet_conditioning_scale=_or(
+            request.controlnet_conditioning_scale, defaults.controlnet_conditioning_scale
+        ),
+        scheduler=_or(request.scheduler, defaults.scheduler),
+        negative_prompt=_or(request.negative_prompt, defaults.negative_prompt),
+        width=width,
+        height=height,
+        size_policy=request.size_policy,
+    )
+    return spec, (*warnings, *rarity_warnings(card, {*present, *asked}))
+
+
+def _resizing(request: GenerationRequest, mask: MaskFacts, width: int, height: int) -> tuple[str, ...]:
+    """A warning when the label is not the mask as it was sent; raises when the request forbids that."""
+    if (mask.width, mask.height) == (width, height):
+        return ()
+    sizes = f"The mask is {mask.width} x {mask.height} and the picture {width} x {height}"
+    if request.size_policy is SizePolicy.REJECT:
+        raise InvalidInput(
+            f"{sizes}. Send a mask of that size, ask for another width and height, or another size_policy.",
+            code="wrong_size",
+            errors=[FieldError("/size_policy", sizes)],
+        )
+    return (f"{sizes}: it is resized by nearest neighbour ({request.size_policy}), and so is its label.",)
+
+
+def _asked_categories(request: GenerationRequest, present: list[int]) -> tuple[list[int], tuple[str, ...]]:
+    """The ids whose names go into the prompt, ascending, and a warning for each that the mask lacks."""
+    if request.categories is None:
+        return present, ()
+    asked = sorted({find_category(name).id for name in request.categories})
+    lacking = [CATEGORIES[category_id].name for category_id in asked if category_id not in present]
+    if not lacking:
+        return asked, ()
+    has = ", ".join(CATEGORIES[category_id].name for category_id in present) or "only background"
+    sentence = f"The mask has no pixel of {', '.join(lacking)}; it has {has}."
+    if request.on_mismatch is OnMismatch.WARN:
+        return asked, (sentence,)
+    raise CategoryMismatch(
+        f"{sentence} Leave these categories out, or send on_mismatch=warn.",
+        errors=[FieldError("/categories", sentence)],
+    )
+
+
+def _or(asked: _T | None, default: _T) -> _T:
+    return default if asked is None else asked

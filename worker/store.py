@@ -1,0 +1,221 @@
+"""Job records and the worker registry in Redis: a cache of what S3 holds, with compare-and-set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from redis import Redis
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
+from models.errors import Unavailable
+from worker.jobs import Job, Phase, Progress
+from worker.settings import Settings
+
+OPEN = "es:open"  # zset: job id → creation time of every job that has not ended
+WORKERS = "es:workers"  # zset: worker name → when its entry is forgotten
+
+_CREATE = """
+-- KEYS: record, open, index ; ARGV: id, doc, revision, status, ended, created
+if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[3], 'status', ARGV[4])
+redis.call('ZADD', KEYS[3], 0, ARGV[1])
+if ARGV[5] == '0' then redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1]) end
+return 1
+"""
+_SWAP = """
+-- KEYS: record, open ; ARGV: id, doc, revision expected, revision new, status, ended
+if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[3] then return 0 end
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[4], 'status', ARGV[5])
+if ARGV[6] == '1' then redis.call('ZREM', KEYS[2], ARGV[1]) end
+return 1
+"""
+
+
+class WorkerEntry(BaseModel):
+    """What a worker process says of itself. `status`: starting, ready, busy or failed (then `reason`)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    host: str
+    pid: int
+    status: str
+    reason: str | None = None
+    device: str | None = None
+    model: dict[str, Any] | None = None
+    job: str | None = None
+    started_at: datetime
+    seen_at: datetime
+
+
+class Store:
+    """Records of jobs and workers. Every method raises Unavailable when Redis does not answer."""
+
+    def __init__(self, redis: Redis) -> None:
+        self.redis = redis
+        self._create = redis.register_script(_CREATE)
+        self._swap = redis.register_script(_SWAP)
+
+    def ping(self) -> None:
+        """Raises Unavailable when Redis is away, or would evict our records."""
+        with reachable():
+            self.redis.ping()
+            policy = self.redis.config_get("maxmemory-policy").get("maxmemory-policy")
+        if policy not in (None, "noeviction"):
+            raise Unavailable(
+                f"Redis evicts keys (maxmemory-policy {policy}); set it to noeviction.", code="redis_evicts"
+            )
+
+    def create(self, job: Job) -> bool:
+        """Stores a new record; False when the id is known already."""
+        with reachable():
+            created = self._create(
+                keys=[record_key(job.id), OPEN, _index(job.tenant)],
+                args=[
+                    job.id,
+                    job.model_dump_json(),
+                    job.revision,
+                    job.status.value,
+                    int(job.ended),
+                    job.created_at.timestamp(),
+                ],
+            )
+        return bool(created)
+
+    def load(self, job_id: str) -> Job | None:
+        """The record with its latest progress, or None when Redis does not know the id."""
+        with reachable():
+            pipe = self.redis.pipeline(transaction=False)
+            pipe.hget(record_key(job_id), "doc")
+            pipe.get(progress_key(job_id))
+            doc, progress = pipe.execute()
+        if doc is None:
+            return None
+        return merged(Job.model_validate_json(doc), progress)
+
+    def update(self, job_id: str, change: Callable[[Job], Job]) -> Job | None:
+        """Applies `change` to the record, again when another writer came between; None when it is unknown."""
+        while True:
+            job = self.load(job_id)
+            if job is None:
+                return None
+            changed = change(job)
+            if changed is job:
+                return job
+            changed = changed.model_copy(update={"revision": job.revision + 1})
+            with reachable():
+                swapped = self._swap(
+                    keys=[record_key(job_id), OPEN],
+                    args=[
+                        job_id,
+                        changed.model_dump_json(),
+                        job.revision,
+                        changed.revision,
+                        changed.status.value,
+                        int(changed.ended),
+                    ],
+                )
+            if swapped:
+                return changed
+
+    def page(self, tenant: str, *, limit: int, before: str | None = None) -> list[Job]:
+        """Up to `limit` jobs of the tenant, newest first, older than the id `before`."""
+        with reachable():
+            top = f"({before}" if before else "+"
+            ids: Any = self.redis.zrevrangebylex(_index(tenant), top, "-", start=0, num=limit)
+        jobs = (self.load(job_id.decode()) for job_id in ids)
+        return [job for job in jobs if job is not None]
+
+    def open_jobs(self) -> list[str]:
+        with reachable():
+            ids: Any = self.redis.zrange(OPEN, 0, -1)
+        return [job_id.decode() for job_id in ids]
+
+    def announce(self, entry: WorkerEntry, *, seconds: float) -> None:
+        """Shows the worker in the registry for that long."""
+        with reachable():
+            pipe = self.redis.pipeline()
+            pipe.set(_worker_key(entry.name), entry.model_dump_json(), px=int(seconds * 1000))
+            pipe.zadd(WORKERS, {entry.name: entry.seen_at.timestamp() + seconds})
+            pipe.execute()
+
+    def withdraw(self, name: str) -> None:
+        with reachable():
+            pipe = self.redis.pipeline()
+            pipe.delete(_worker_key(name))
+            pipe.zrem(WORKERS, name)
+            pipe.execute()
+
+    def workers(self) -> list[WorkerEntry]:
+        """Every worker whose entry has not run out, by name."""
+        with reachable():
+            names: Any = self.redis.zrange(WORKERS, 0, -1)
+            if not names:
+                return []
+            found: Any = self.redis.mget([_worker_key(name.decode()) for name in names])
+            gone = [name for name, entry in zip(names, found, strict=True) if entry is None]
+            if gone:
+                self.redis.zrem(WORKERS, *gone)
+        return [WorkerEntry.model_validate_json(entry) for entry in found if entry is not None]
+
+
+def merged(job: Job, progress: bytes | None) -> Job:
+    """The record with the progress that its worker reported since; an ended job keeps its own."""
+    if progress is None or job.ended:
+        return job
+    report = json.loads(progress)
+    changes: dict[str, Any] = {"progress": Progress.model_validate(report["progress"])}
+    if "counts" in report:
+        changes["counts"] = job.counts.model_validate(report["counts"])
+    if report["phase"] is not None:
+        changes["phase"] = Phase(report["phase"])
+    return job.model_copy(update=changes)
+
+
+def record_key(job_id: str) -> str:
+    return f"es:job:{job_id}"
+
+
+def progress_key(job_id: str) -> str:
+    return f"es:progress:{job_id}"
+
+
+def cancel_key(job_id: str) -> str:
+    return f"es:cancel:{job_id}"
+
+
+def _index(tenant: str) -> str:
+    return f"es:jobs:{tenant}"
+
+
+def _worker_key(name: str) -> str:
+    return f"es:worker:{name}"
+
+
+def connect(settings: Settings, *, patient: bool = False) -> Redis:
+    """A client of Redis. The API fails within 2 s; a worker (`patient`) rides out a restart of two minutes."""
+    retry = Retry(ExponentialBackoff(cap=2, base=0.1), 60) if patient else Retry(ExponentialBackoff(), 0)
+    return Redis.from_url(
+        settings.redis_url.get_secret_value(),
+        socket_connect_timeout=1,
+        socket_timeout=30 if patient else 2,
+        retry=retry,
+        health_check_interval=30,
+    )
+
+
+class reachable:  # noqa: N801  (reads as a clause: "with reachable()")
+    """Turns Redis' connection errors into Unavailable."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, RedisError):
+            raise Unavailable("The job store did not answer. Try again.", code="store_unavailable") from error
