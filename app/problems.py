@@ -39,7 +39,8 @@ _HTTP_CODES = {
     413: "too_large",
     415: "unsupported_media_type",
 }
-_FIELD_CODES = {
+_RANGE = ("greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number")
+_FIELD_CODES = dict.fromkeys(_RANGE, "out_of_range") | {
     "extra_forbidden": "unknown_field",
     "invalid_text": "invalid_text",
     "missing": "missing_field",

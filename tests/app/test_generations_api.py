@@ -17,6 +17,7 @@ from tests.pictures import png, road_and_buildings
 
 IDS = road_and_buildings(256)
 FILE = {"mask": ("mask.png", png(IDS))}
+COUNTS = {"requested", "accepted", "exhausted", "failed", "pending", "generated", "rejected"}
 STEPS = {"num_inference_steps": "2"}
 
 
@@ -82,6 +83,7 @@ def test_an_asynchronous_job_progresses(client: httpx.Client) -> None:
     job = answer.json()
     assert answer.headers["location"] == job["links"]["self"] == f"/v1/jobs/{job['id']}"
     assert "samples" not in job
+    assert job["counts"].keys() == COUNTS
     seen = []
     while True:
         job = client.get(answer.headers["location"]).json()
@@ -108,6 +110,9 @@ def test_wait_that_is_too_short_answers_202(client: httpx.Client) -> None:
     )
     assert answer.status_code == 202
     assert answer.headers["preference-applied"] == "wait=1"
+    assert answer.json()["status"] == "running", "the answer is the job as it is now, not as it was accepted"
+    assert answer.json()["counts"].keys() == COUNTS
+    assert answer.json()["progress"].keys() == {"done", "total", "unit", "step", "steps", "eta_seconds"}
     assert client.post(f"/v1/jobs/{answer.json()['id']}/cancel").status_code == 200
 
 
@@ -173,20 +178,20 @@ def test_ignore_reaches_the_label_and_not_the_model(client: httpx.Client) -> Non
 
 
 BAD_FORMS: list[tuple[dict[str, str], str]] = [
-    ({"num_images": "0"}, "invalid_request"),
-    ({"num_images": "17"}, "invalid_request"),
+    ({"num_images": "0"}, "out_of_range"),
+    ({"num_images": "17"}, "out_of_range"),
     ({"categories": "unicorn"}, "unknown_category"),
     ({"categories": "water"}, "category_not_in_mask"),
     ({"prompt": "x", "categories": "road"}, "prompt_and_categories"),
     ({"mask_id": "msk_" + "0" * 64}, "mask_and_mask_id"),
     ({"model": "../x"}, "unknown_model"),
     ({"model": "NANO"}, "unknown_model"),
-    ({"seed": "-1"}, "invalid_request"),
-    ({"seed": "4294967296"}, "invalid_request"),
-    ({"num_inference_steps": "101"}, "invalid_request"),
-    ({"guidance_scale": "nan"}, "invalid_request"),
-    ({"guidance_scale": "21"}, "invalid_request"),
-    ({"controlnet_conditioning_scale": "2.5"}, "invalid_request"),
+    ({"seed": "-1"}, "out_of_range"),
+    ({"seed": "4294967296"}, "out_of_range"),
+    ({"num_inference_steps": "101"}, "out_of_range"),
+    ({"guidance_scale": "nan"}, "out_of_range"),
+    ({"guidance_scale": "21"}, "out_of_range"),
+    ({"controlnet_conditioning_scale": "2.5"}, "out_of_range"),
     ({"scheduler": "lcm"}, "invalid_request"),
     ({"width": "100"}, "unsupported_size"),
     ({"width": "8192"}, "unsupported_size"),
@@ -230,7 +235,7 @@ def test_on_mismatch_warn_keeps_the_word(client: httpx.Client) -> None:
         ("application/json", b"[1, 2]", 422, "invalid_request"),
         ("application/json", b'{"seed": 1e400}', 422, "invalid_request"),
         ("application/json", b'{"seed": "7"}', 422, "invalid_request"),
-        ("application/json", b'{"guidance_scale": Infinity}', 422, "invalid_request"),
+        ("application/json", b'{"guidance_scale": Infinity}', 422, "out_of_range"),
         ("application/json", b'{"prompt": "\\ud800"}', 400, "malformed_json"),
         ("text/plain", b"hello", 415, "unsupported_media_type"),
         ("multipart/form-data", b"hello", 400, "malformed_request"),

@@ -100,6 +100,21 @@ def test_a_success(resources: Resources, lease: Lease, store: Store, storage: St
         assert hashlib.sha256(storage.read(key)).hexdigest() == sha256
 
 
+def test_progress_never_falls(resources: Resources, lease: Lease, store: Store) -> None:
+    """A batch that ran out of memory begins again with step 1."""
+    seen = []
+
+    def halved(run: Run) -> None:
+        run.enter(Phase.SYNTHESIS)
+        for done, step in ((0, 1), (0, 2), (0, 1), (0, 2), (0, 3), (1, 1)):
+            run.step(done, step, 3)
+            progress = loaded(store, run.job.id).progress
+            seen.append((progress.done, progress.step))
+
+    perform(resources, lease, halved)
+    assert seen == [(0, 1), (0, 2), (0, 2), (0, 2), (0, 3), (1, 1)]
+
+
 @pytest.mark.parametrize(
     ("error", "code", "retryable"),
     [
