@@ -18,7 +18,9 @@ def test_every_error_code_is_documented_and_no_other() -> None:
     named |= set(re.findall(r'Refused\(\s*"([a-z_]+)"', child))
     problems = (ROOT / "app" / "problems.py").read_text()
     named |= set(re.findall(r'\d{3}: "([a-z_]+)"', problems))
-    named |= set(re.findall(r'"(unknown_field|missing_field|invalid_text|http_error|out_of_range)"', problems))
+    named |= set(
+        re.findall(r'"(unknown_field|missing_field|invalid_text|http_error|out_of_range)"', problems)
+    )
     generations = (ROOT / "app" / "routes" / "generations.py").read_text()
     named |= set(re.findall(r'code = "([a-z_]+)" if \w+ else "[a-z_]+"', generations))
     named |= set(re.findall(r'code = "[a-z_]+" if \w+ else "([a-z_]+)"', generations))

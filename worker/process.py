@@ -48,7 +48,7 @@ def run_worker(name: str, pulse: Pulse) -> int:
     worker = LeaseWorker([QUEUE_NAME], name=name, connection=redis, beat=beat)
     LeaseQueue.lease_seconds = config.lease_seconds
     LeaseQueue.idle = pulse.alive
-    _allow(worker, resources, {JobKind.GENERATION: generate})
+    _allow(worker, registry, resources, {JobKind.GENERATION: generate})
 
     threading.Thread(target=_beat, args=(worker, registry, config), name="beat", daemon=True).start()
     try:
@@ -71,7 +71,12 @@ def run_worker(name: str, pulse: Pulse) -> int:
     return 0
 
 
-def _allow(worker: LeaseWorker, resources: Resources, tasks: dict[JobKind, Callable[[Run], None]]) -> None:
+def _allow(
+    worker: LeaseWorker,
+    registry: Registry,
+    resources: Resources,
+    tasks: dict[JobKind, Callable[[Run], None]],
+) -> None:
     """Fills the allow-list: each name runs its task under the lease that the worker holds."""
 
     def leased(task: Callable[[Run], None]) -> Callable[[str], None]:
@@ -79,6 +84,7 @@ def _allow(worker: LeaseWorker, resources: Resources, tasks: dict[JobKind, Calla
             lease = worker.lease
             if lease is None or lease.job_id != job_id:
                 raise PermissionError(f"no lease on {job_id}")
+            registry.announce()  # busy from now on, not from the next heartbeat on
             perform(resources, lease, task)
 
         return call

@@ -77,7 +77,9 @@ class GenerationRequest(BaseModel):
     mask: str | None = Field(
         None, description="a mask file in base64 (multipart: the file part of this name)"
     )
-    prompt: Text | None = Field(None, max_length=500, description="free text; not together with categories")
+    prompt: Text | None = Field(
+        None, min_length=1, max_length=500, description="free text; not together with categories"
+    )
     categories: tuple[Text, ...] | None = Field(
         None, min_length=1, max_length=66, description="category names; the prompt is made of them"
     )

@@ -17,6 +17,7 @@ from models.errors import FieldError, InvalidInput
 from models.masks import decode_mask
 from worker.intake import MaskRecord
 from worker.jobs import Job
+from worker.queue import position
 from worker.results import read_result, read_samples
 from worker.specs import GenerationRequest, MaskFacts, resolve
 
@@ -50,7 +51,7 @@ async def create_generation(
         response.status_code = 200
         return await run_in_threadpool(_finished, found, tenant, job.id)
     response.headers["Retry-After"] = "1"
-    return job_view(await run_in_threadpool(found.intake.find, tenant, job.id) if seconds else job)
+    return await run_in_threadpool(_current, found, tenant, job.id)
 
 
 def _accept(found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None) -> Job:
@@ -74,6 +75,12 @@ def _mask(found: AppResources, tenant: str, asked: GenerationRequest, file: byte
     data = file if file is not None else from_base64(asked.mask or "", pointer="/mask")
     decoded = decode_mask(data, max_side=found.settings.max_mask_side)
     return found.intake.keep_mask(tenant, decoded)[0]
+
+
+def _current(found: AppResources, tenant: str, job_id: str) -> JobView:
+    return job_view(
+        found.intake.find(tenant, job_id), queue_position=position(found.intake.store.redis, job_id)
+    )
 
 
 def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:

@@ -83,6 +83,7 @@ def test_an_asynchronous_job_progresses(client: httpx.Client) -> None:
     job = answer.json()
     assert answer.headers["location"] == job["links"]["self"] == f"/v1/jobs/{job['id']}"
     assert "samples" not in job
+    assert job["status"] == "running" or job["queue"]["position"] >= 0
     assert job["counts"].keys() == COUNTS
     seen = []
     while True:
@@ -196,6 +197,7 @@ BAD_FORMS: list[tuple[dict[str, str], str]] = [
     ({"width": "100"}, "unsupported_size"),
     ({"width": "8192"}, "unsupported_size"),
     ({"prompt": "x" * 501}, "invalid_request"),
+    ({"prompt": ""}, "invalid_request"),
     ({"prompt": "a\x00b"}, "invalid_text"),
     ({"surprise": "1"}, "unknown_field"),
 ]
