@@ -278,3 +278,10 @@ def test_jobs_page(client: httpx.Client) -> None:
     assert [job["id"] for job in first["items"] + second["items"]][:3] == made[::-1]
     for job_id in made:
         wait(client, job_id)
+
+
+def test_a_prompt_longer_than_the_model_reads_is_said(client: httpx.Client) -> None:
+    form = {"prompt": "road and building " * 27, "num_inference_steps": "1"}
+    job = client.post("/v1/generations", params={"wait": 60}, files=FILE, data=form).json()
+    assert job["status"] == "succeeded"
+    assert any("cut off" in warning for warning in job["warnings"])

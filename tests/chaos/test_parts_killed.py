@@ -1,4 +1,4 @@
-"""kill -9 in the middle of a job: the successor ends it, with the very same pictures."""
+"""kill -9 in the middle of a job, part by part: nothing accepted is lost, and pictures stay the very same."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from redis import Redis
 
 from deploy.localstack import LocalStack
 from tests.chaos.checker import check_whole, wait_for
@@ -115,3 +116,31 @@ def test_a_killed_api_and_a_killed_redis_lose_nothing(stack: LocalStack, client:
         time.sleep(2)
     job = wait_for(client, job_id)
     check_whole(Storage(settings_of(stack)), job, pictures=2)
+
+
+@pytest.mark.slow
+def test_a_redis_that_forgets_everything_loses_no_job(stack: LocalStack, client: httpx.Client) -> None:
+    jobs = [client.post("/v1/generations", files=FILE, data=FORM).json()["id"] for _ in range(3)]
+    time.sleep(2)
+    with Redis.from_url(stack.redis_url) as redis:
+        redis.flushall()
+    for job_id in jobs:
+        check_whole(Storage(settings_of(stack)), wait_for(client, job_id), pictures=2)
+
+
+@pytest.mark.slow
+def test_a_killed_storage_only_delays(stack: LocalStack, client: httpx.Client) -> None:
+    job_id = submit_and_reach(client, step=5)
+    os.kill(stack.pids["s3"], signal.SIGKILL)
+    check_whole(Storage(settings_of(stack)), wait_for(client, job_id), pictures=2)
+
+
+@pytest.mark.slow
+def test_an_absent_redis_is_said_at_once(stack: LocalStack, client: httpx.Client) -> None:
+    client.post("/v1/generations", params={"wait": 60}, files=FILE, data=FORM)
+    os.kill(stack.pids["redis"], signal.SIGKILL)
+    began = time.monotonic()
+    answer = client.post("/v1/generations", files=FILE, data=FORM)
+    assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+    assert int(answer.headers["retry-after"]) >= 1
+    assert time.monotonic() - began < 2
