@@ -29,8 +29,9 @@ def create_app(config: Settings | None = None) -> FastAPI:
     """The API of one process. Raises at once on a wrong setting, so that a bad deployment never serves."""
     config = config or settings()
     configure_logs(config, process="api")
-    names = [name.strip() for name in config.models.split(",") if name.strip()]
-    cards = model_catalog(names, base=config.earthsynth_base, controlnet=config.earthsynth_controlnet)
+    cards = model_catalog(
+        config.model_names, base=config.earthsynth_base, controlnet=config.earthsynth_controlnet
+    )
     find_model(cards, config.default_model)
 
     @asynccontextmanager

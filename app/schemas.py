@@ -6,10 +6,12 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel
+from redis import Redis
 
 from app.problems import Problem, problem
 from worker.intake import MaskCategory, MaskRecord
 from worker.jobs import Attempt, Counts, Job, JobKind, JobStatus, ModelRef, Phase, Progress
+from worker.queue import position
 from worker.samples import LabelAnnotation, SampleRecord
 from worker.storage import Storage
 
@@ -113,9 +115,10 @@ class MaskView(BaseModel):
     preview_url: str
 
 
-def job_view(job: Job, *, queue_position: int | None = None) -> JobView:
-    """The job as clients see it."""
+def job_view(job: Job, redis: Redis) -> JobView:
+    """The job as clients see it; a queued one with its place in the queue."""
     error = job.error
+    place = position(redis, job.id) if job.status is JobStatus.QUEUED else None
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -126,7 +129,7 @@ def job_view(job: Job, *, queue_position: int | None = None) -> JobView:
         finished_at=job.finished_at,
         expires_at=job.expires_at,
         progress=job.progress,
-        queue=None if queue_position is None else QueueView(position=queue_position, eta_seconds=None),
+        queue=None if place is None else QueueView(position=place, eta_seconds=None),
         counts=job.counts,
         attempts=list(job.attempts),
         request=job.request,

@@ -13,7 +13,7 @@ RELEASED = ("nano", "earthsynth")
 
 def print_models() -> None:
     """Print every model of this release; offered are those that EARTHSYNTH_MODELS names."""
-    offered = {name.strip() for name in settings().models.split(",")}
+    offered = set(settings().model_names)
     cards = catalog(RELEASED, settings().earthsynth_base, settings().earthsynth_controlnet)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for heading in ("model", "offered", "size", "categories", "sha256", "weights"):

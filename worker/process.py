@@ -41,7 +41,7 @@ def run_worker(name: str, pulse: Pulse) -> int:
     configure_logs(config, process=name)
     redis, beat = connect(config, patient=True), connect(config)
     store, storage = Store(redis), Storage(config)
-    cards = catalog(_offered(config), base=config.earthsynth_base, controlnet=config.earthsynth_controlnet)
+    cards = catalog(config.model_names, base=config.earthsynth_base, controlnet=config.earthsynth_controlnet)
     gpu = Gpu(config, cards, pulse.loading)
     registry = Registry(name, Store(beat), gpu, seconds=config.lease_seconds)
     resources = Resources(config, name, store, storage, cards, gpu, pulse.alive)
@@ -159,10 +159,6 @@ def _tend(redis: Redis, resources: Resources) -> None:
         except (EarthSynthError, RedisError) as error:
             log.warning("tending failed, tried again", error=str(error))
         time.sleep(config.heartbeat_seconds)
-
-
-def _offered(config: Settings) -> list[str]:
-    return [name.strip() for name in config.models.split(",") if name.strip()]
 
 
 if __name__ == "__main__":

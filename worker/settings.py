@@ -61,6 +61,11 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field("json", description="log lines as JSON or for people")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="log level")
 
+    @property
+    def model_names(self) -> list[str]:
+        """The models offered, in their order."""
+        return [name.strip() for name in self.models.split(",") if name.strip()]
+
 
 @lru_cache
 def settings() -> Settings:

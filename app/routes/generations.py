@@ -17,7 +17,6 @@ from models.errors import FieldError, InvalidInput
 from models.masks import decode_mask
 from worker.intake import MaskRecord
 from worker.jobs import Job
-from worker.queue import position
 from worker.results import read_result, read_samples
 from worker.specs import GenerationRequest, MaskFacts, resolve
 
@@ -78,9 +77,7 @@ def _mask(found: AppResources, tenant: str, asked: GenerationRequest, file: byte
 
 
 def _current(found: AppResources, tenant: str, job_id: str) -> JobView:
-    return job_view(
-        found.intake.find(tenant, job_id), queue_position=position(found.intake.store.redis, job_id)
-    )
+    return job_view(found.intake.find(tenant, job_id), found.intake.store.redis)
 
 
 def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:
@@ -88,4 +85,4 @@ def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:
     result = read_result(found.intake.storage, tenant, job_id)
     records = read_samples(found.intake.storage, result) if result else []
     samples = [sample_view(record, job, found.intake.storage) for record in records]
-    return FinishedJobView(**dict(job_view(job)), samples=samples)
+    return FinishedJobView(**dict(job_view(job, found.intake.store.redis)), samples=samples)

@@ -6,13 +6,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from app.dependencies import AppResources, JobId, Resources, Tenant
+from app.dependencies import JobId, Resources, Tenant
 from app.openapi import refusals
 from app.schemas import JobPage, JobView, SamplePage, job_view, sample_view
 from models.errors import InvalidInput
-from worker.jobs import Job, JobStatus
 from worker.layout import JOB_ID
-from worker.queue import position
 from worker.results import read_result, read_samples
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -28,7 +26,7 @@ def list_jobs(found: Resources, tenant: Tenant, limit: Limit = 50, cursor: Curso
         raise InvalidInput("The cursor is not one that this service gave.", code="invalid_cursor")
     jobs = found.intake.store.page(tenant, limit=limit + 1, before=cursor)
     more = jobs[limit - 1].id if len(jobs) > limit else None
-    return JobPage(items=[_view(found, job) for job in jobs[:limit]], next_cursor=more)
+    return JobPage(items=[job_view(job, found.intake.store.redis) for job in jobs[:limit]], next_cursor=more)
 
 
 @router.get(
@@ -38,7 +36,7 @@ def list_jobs(found: Resources, tenant: Tenant, limit: Limit = 50, cursor: Curso
 )
 def get_job(job_id: JobId, found: Resources, tenant: Tenant) -> JobView:
     """The job as it is now."""
-    return _view(found, found.intake.find(tenant, job_id))
+    return job_view(found.intake.find(tenant, job_id), found.intake.store.redis)
 
 
 @router.get("/{job_id}/results", response_model=SamplePage, responses=refusals(404, 422, 503))
@@ -64,9 +62,4 @@ def get_results(
 )
 def cancel_job(job_id: JobId, found: Resources, tenant: Tenant) -> JobView:
     """Cancels the job: at once while it waits, within one denoising step while it runs. May be repeated."""
-    return _view(found, found.intake.cancel(tenant, job_id))
-
-
-def _view(found: AppResources, job: Job) -> JobView:
-    waiting = job.status is JobStatus.QUEUED
-    return job_view(job, queue_position=position(found.intake.store.redis, job.id) if waiting else None)
+    return job_view(found.intake.cancel(tenant, job_id), found.intake.store.redis)
