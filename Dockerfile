@@ -22,7 +22,7 @@ RUN --mount=type=cache,target=/var/cache/pip \
 
 FROM build AS build-worker
 RUN --mount=type=cache,target=/var/cache/pip \
-    /opt/earthsynth/bin/pip install -c constraints.txt '.[gpu]'
+    /opt/earthsynth/bin/pip install -c constraints.txt '.[gpu,export]'
 
 # What both images run as: no root, nothing to write but /tmp, so that `read_only: true` works.
 FROM ${PYTHON_IMAGE} AS run

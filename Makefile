@@ -6,13 +6,15 @@ PORT ?= 8000
 DATA ?= .earthsynth
 WORKERS ?= 1
 OUT ?= demo
+EVAL_DATA ?= data
+EVAL_OUT ?= evaluation
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format chaos bench clean
+.PHONY: help install demo up test check format chaos bench eval clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -26,7 +28,7 @@ $(STAMP): pyproject.toml constraints.txt
 		{ echo "error: $(PYTHON) cannot make a virtual environment; on Debian install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv (some minutes the first time)"
 	@$(PIP) torch -c constraints.txt
-	@$(PIP) -e '.[gpu,local,dev]' -c constraints.txt
+	@$(PIP) -e '.[gpu,export,local,dev]' -c constraints.txt
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Make pictures of one real mask on a stack of its own, write them to OUT=demo
@@ -53,6 +55,9 @@ chaos: $(STAMP) ## Run the tests that kill, stop and starve the parts
 
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m pytest -q -s -m slow tests/benchmarks
+
+eval: $(STAMP) ## Measure whether synthetic pictures help a segmenter: EVAL_DATA=folder with train/ and val/
+	@$(BIN)/python -m models.evaluation --data $(EVAL_DATA) --out $(EVAL_OUT)
 
 clean: ## Remove caches and the demo's output; .venv and data folders stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist demo

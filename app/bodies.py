@@ -17,6 +17,14 @@ _MAX_FIELDS = 100
 _MAX_FIELD_BYTES = 65_536
 
 
+async def parse_json(request: Request, model: type[_Model]) -> _Model:
+    """The validated body, which must be JSON. Raises UnsupportedFormat (415) for another type."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise UnsupportedFormat("Send the body as application/json.", code="unsupported_media_type")
+    return model.model_validate_json(await request.body(), strict=True)
+
+
 async def parse_body(
     request: Request, model: type[_Model], *, file: str, lists: tuple[str, ...] = ()
 ) -> tuple[_Model, bytes | None]:

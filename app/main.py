@@ -12,7 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from app import middleware, problems
 from app.dependencies import AppResources
 from app.openapi import install as install_openapi
-from app.routes import catalog, generations, health, jobs, masks, workers
+from app.routes import catalog, datasets, generations, health, jobs, mask_sets, masks, workers
 from models.catalog import catalog as model_catalog
 from models.catalog import find_model
 from models.errors import Unavailable
@@ -58,8 +58,12 @@ def create_app(config: Settings | None = None) -> FastAPI:
         redoc_url=None,
     )
     problems.install(app)
-    middleware.install(app, max_body_bytes=config.max_upload_bytes)
-    for module in (health, catalog, masks, generations, jobs, workers):
+    middleware.install(
+        app,
+        max_body_bytes=config.max_upload_bytes,
+        max_form_bytes={"/v1/mask-sets": config.max_archive_bytes},
+    )
+    for module in (health, catalog, masks, mask_sets, generations, datasets, jobs, workers):
         app.include_router(module.router)
     install_openapi(app)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Mapping
 
 import structlog
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
@@ -45,36 +46,41 @@ class BodyLimit:
     FastAPI's own `max_body_size` answers in plain text, from outside the exception handlers.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
-        self._app, self._max_bytes = app, max_bytes
+    def __init__(self, app: ASGIApp, max_bytes: int, max_form_bytes: Mapping[str, int]) -> None:
+        self._app, self._max_bytes, self._max_form_bytes = app, max_bytes, max_form_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        declared = Headers(scope=scope).get("content-length", "")
+        headers = Headers(scope=scope)
+        declared, limit = headers.get("content-length", ""), self._max_bytes
+        if headers.get("content-type", "").lower().startswith("multipart/form-data"):
+            limit = self._max_form_bytes.get(scope["path"], limit)
         seen = 0
 
         async def receive_counted() -> Message:
             nonlocal seen
             message = await receive()
             seen += len(message.get("body", b""))
-            if seen > self._max_bytes:
-                raise self._too_large()
+            if seen > limit:
+                raise _too_large(limit)
             return message
 
-        if declared.isdecimal() and int(declared) > self._max_bytes:
-            refusal = answer(problem_of(self._too_large(), scope["path"]), {"Connection": "close"})
+        if declared.isdecimal() and int(declared) > limit:
+            refusal = answer(problem_of(_too_large(limit), scope["path"]), {"Connection": "close"})
             await refusal(scope, receive, send)
             return
         await self._app(scope, receive_counted, send)
 
-    def _too_large(self) -> TooLarge:
-        return TooLarge(f"The body is larger than {self._max_bytes} bytes, the limit of this service.")
+
+def _too_large(limit: int) -> TooLarge:
+    return TooLarge(f"The body is larger than {limit} bytes, the limit of this service.")
 
 
-def install(app: FastAPI, *, max_body_bytes: int) -> None:
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes)
+def install(app: FastAPI, *, max_body_bytes: int, max_form_bytes: Mapping[str, int]) -> None:
+    """`max_form_bytes`: paths whose forms are streamed to disk, and so have a limit of their own."""
+    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, max_form_bytes=max_form_bytes)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(
         CorrelationIdMiddleware,

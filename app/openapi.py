@@ -46,6 +46,18 @@ def body_of(model: type[BaseModel], *, file: str) -> dict[str, Any]:
     }
 
 
+def json_body(model: type[BaseModel]) -> dict[str, Any]:
+    """The request body of an operation that parses JSON by itself, so that numbers stay numbers."""
+    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
+    definitions = schema.pop("$defs", {})
+    return {
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": _inlined(schema, definitions)}},
+        }
+    }
+
+
 def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
     """The schema with its local references replaced, so that it stands alone in the document."""
     if isinstance(node, dict):

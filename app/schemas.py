@@ -12,7 +12,7 @@ from app.problems import Problem, problem
 from worker.intake import MaskCategory, MaskRecord
 from worker.jobs import Attempt, Counts, Job, JobKind, JobStatus, ModelRef, Phase, Progress
 from worker.queue import position
-from worker.samples import LabelAnnotation, SampleRecord
+from worker.samples import FilterVerdict, LabelAnnotation, SampleRecord, SampleStatus
 from worker.storage import Storage
 
 
@@ -50,17 +50,27 @@ class LabelsView(BaseModel):
 
 
 class SampleView(BaseModel):
-    """One picture and its labels. `mask_sha256` is the sha256 of the file at `mask.url`, bit for bit."""
+    """One sample and its labels. `mask_sha256` is the sha256 of the file at `mask.url`, bit for bit.
+
+    `status` is accepted or exhausted: every try was rejected by R-Filter. `image` is null for an exhausted one whose
+    picture was not kept. `label` is the mask with 255 where R-Filter says ignore; it is the mask itself where it
+    says so nowhere. `try_number` counts from 0.
+    """
 
     index: int
-    status: str
+    status: SampleStatus
     seed: int
     prompt: str
     mask_id: str
     mask_sha256: str
-    image: ImageView
+    image: ImageView | None
     mask: FileView
+    label: FileView
     labels: LabelsView
+    filter: FilterVerdict
+    group: str
+    transform: dict[str, Any]
+    try_number: int
     attempt: int
     custom_id: str | None = None
     metadata: dict[str, str] = {}
@@ -117,7 +127,6 @@ class MaskView(BaseModel):
 
 def job_view(job: Job, redis: Redis) -> JobView:
     """The job as clients see it; a queued one with its place in the queue."""
-    error = job.error
     place = position(redis, job.id) if job.status is JobStatus.QUEUED else None
     return JobView(
         id=job.id,
@@ -137,9 +146,7 @@ def job_view(job: Job, redis: Redis) -> JobView:
         warnings=list(job.warnings),
         custom_id=job.custom_id,
         metadata=job.metadata,
-        error=None
-        if error is None
-        else problem(500, error.code, error.detail, retryable=error.retryable, instance=f"/v1/jobs/{job.id}"),
+        error=job_problem(job),
         links=JobLinks(
             self=f"/v1/jobs/{job.id}",
             results=f"/v1/jobs/{job.id}/results",
@@ -148,9 +155,16 @@ def job_view(job: Job, redis: Redis) -> JobView:
     )
 
 
+def job_problem(job: Job) -> Problem | None:
+    """Why the job failed, as the problem document that an answer would be."""
+    error = job.error
+    if error is None:
+        return None
+    return problem(500, error.code, error.detail, retryable=error.retryable, instance=f"/v1/jobs/{job.id}")
+
+
 def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
-    image_url, image_ends = storage.presign(record.image.key)
-    mask_url, mask_ends = storage.presign(record.mask_key)
+    image = record.image
     return SampleView(
         index=record.index,
         status=record.status,
@@ -158,21 +172,29 @@ def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
         prompt=record.prompt,
         mask_id=record.mask_id,
         mask_sha256=record.mask_sha256,
-        image=ImageView(
-            url=image_url,
-            expires_at=image_ends,
-            sha256=record.image.sha256,
-            width=record.image.width,
-            height=record.image.height,
+        image=None
+        if image is None
+        else ImageView(
+            **dict(_file(storage, image.key)), sha256=image.sha256, width=image.width, height=image.height
         ),
-        mask=FileView(url=mask_url, expires_at=mask_ends),
+        mask=_file(storage, record.mask_key),
+        label=_file(storage, record.label.key if record.label else record.mask_key),
         labels=LabelsView(
             categories=list(record.labels.categories), annotations=list(record.labels.annotations)
         ),
+        filter=record.filter,
+        group=record.group,
+        transform=record.transform,
+        try_number=record.try_number,
         attempt=record.attempt,
         custom_id=job.custom_id,
         metadata=job.metadata,
     )
+
+
+def _file(storage: Storage, key: str) -> FileView:
+    url, ends = storage.presign(key)
+    return FileView(url=url, expires_at=ends)
 
 
 def mask_view(record: MaskRecord) -> MaskView:

@@ -58,7 +58,10 @@ def run_demo(out: Path, num_images: int, console: Console | None = None) -> None
                 with httpx.Client(base_url=stack.api_url, trust_env=False, timeout=30) as client:
                     job = _follow(stack, client, _submit(client, num_images), console)
                     seconds = time.monotonic() - asked
-                    samples = _answer(client.get(f"/v1/jobs/{job['id']}/results"))["items"]
+                    results = _answer(client.get(f"/v1/jobs/{job['id']}/results"))["items"]
+                    samples = [sample for sample in results if sample["status"] == "accepted"]
+                    if not samples:
+                        raise StackError("R-Filter accepted none of the pictures; try again")
                     rows = _write(out, job, samples, client)
             except httpx.HTTPError as error:
                 raise StackError(f"the stack stopped answering: {error}") from error
@@ -147,7 +150,7 @@ def _write(
         "prompt": samples[0]["prompt"],
         "mask": {"file": "mask.png", "sha256": samples[0]["mask_sha256"]},
         "images": [
-            {"file": name, "sha256": sha256, "seed": sample["seed"]}
+            {"file": name, "sha256": sha256, "seed": sample["seed"], "filter": sample["filter"]}
             for (name, sha256, _), sample in zip(rows, samples, strict=True)
         ],
         "labels": samples[0]["labels"],
@@ -192,6 +195,9 @@ def _tell(
         f"model {job['model']['name']}@{job['model']['version']}, {request['num_inference_steps']} steps, "
         f"seed {request['seed']}, prompt: {request['prompt']}"
     )
-    console.print(f"{len(rows)} pictures in {seconds:.1f} s ({seconds / len(rows):.1f} s each)")
+    tries = job["counts"]["generated"]
+    console.print(
+        f"{len(rows)} of {tries} pictures accepted by R-Filter in {seconds:.1f} s ({seconds / tries:.1f} s each)"
+    )
     console.print(f"wrote {out}/: image-*.png, mask.png, overlay-*.png, labels.json, contact_sheet.png")
     console.print(f"look at {out / 'contact_sheet.png'}; all done in {seconds_in_all:.1f} s")

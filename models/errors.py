@@ -13,6 +13,7 @@ EarthSynthError
 ├── Conflict                the thing exists but is in a state that forbids this
 ├── Overloaded              the queue is full; try again later
 ├── Unavailable             a part we depend on is away; try again
+├── ExportUnreadable        a public reader finds something else in an export than was written (models/export)
 └── SynthesisError          the worker could not make the picture
     ├── ModelUnavailable    weights absent, damaged or refused
     └── NotFinite           the pipeline produced NaN or infinity
@@ -115,4 +116,10 @@ class ModelUnavailable(SynthesisError):
 
 
 class NotFinite(SynthesisError):
+    """`indices`: the conditions whose pictures these are."""
+
     default_code = "not_finite"
+
+    def __init__(self, message: str, *, indices: Sequence[int] = ()) -> None:
+        super().__init__(message)
+        self.indices = tuple(indices)

@@ -22,6 +22,24 @@ def image_categories(ids: NDArray[np.uint8], min_share: float = 0.01) -> list[Ca
     ]
 
 
+def with_ignored(ids: NDArray[np.uint8], ignore: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return the label (H, W) uint8: `ids` with 255 where `ignore` (H, W) says so.
+
+    An object of a thing category is ignored as a whole, when more than half of its pixels are to be, or not at all:
+    so it stays one component and keeps its box. Background stays 0.
+    """
+    label = np.where(ignore & (ids != 0), np.uint8(IGNORE), ids)
+    for number in unique_values(ids):
+        if number == IGNORE or not CATEGORIES[number].is_thing:
+            continue
+        label[ids == number] = number
+        for found in find_components(ids == number):
+            window = np.s_[found.top : found.top + found.height, found.left : found.left + found.width]
+            if 2 * np.count_nonzero(ignore[window] & found.mask) > found.area:
+                label[window][found.mask] = IGNORE
+    return label
+
+
 def annotations(ids: NDArray[np.uint8], *, min_area: int = 1) -> list[Annotation]:
     """Return one annotation for each connected component of each thing category.
 

@@ -89,10 +89,13 @@ def store(redis: Redis) -> Store:
 
 
 @pytest.fixture
-def storage(settings: Settings) -> Storage:
+def storage(settings: Settings) -> Iterator[Storage]:
+    """A bucket of this test's own; it goes with the test, because SeaweedFS has volumes for some 150 buckets."""
     found = Storage(settings)
     found.prepare()
-    return found
+    yield found
+    found.delete("")
+    found._client.delete_bucket(Bucket=found.bucket)
 
 
 @pytest.fixture(scope="session")

@@ -24,3 +24,7 @@ def road_and_buildings(side: int = 64) -> NDArray[np.uint8]:
     ids[unit : 4 * unit, unit : 4 * unit] = 8
     ids[unit : 4 * unit, 8 * unit : 13 * unit] = 8
     return ids
+
+
+OFF = '{"policy": "off"}'
+"""R-Filter off, as a form sends it: two denoising steps make no picture that a filter would accept."""

@@ -13,7 +13,7 @@ import pytest
 
 from deploy.localstack import LocalStack
 from tests.conftest import QUICK
-from tests.pictures import png, road_and_buildings
+from tests.pictures import OFF, png, road_and_buildings
 
 MASK = png(road_and_buildings(256))
 
@@ -44,7 +44,7 @@ def test_curl_then_a_restart_of_everything(tmp_path: Path) -> None:
         waiting = httpx.post(
             f"{stack.api_url}/v1/generations",
             files={"mask": ("m.png", MASK)},
-            data={"num_inference_steps": "40", "num_images": "2"},
+            data={"num_inference_steps": "40", "filter": OFF, "num_images": "2"},
             trust_env=False,
         ).json()
     with LocalStack(tmp_path / "data", workers=1, env=QUICK) as stack:

@@ -1,19 +1,31 @@
-"""What is resident on this worker's device: one loaded pipeline, warm across jobs."""
+"""What is resident on this worker's device: one loaded pipeline and its filter, warm across jobs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 
 from models.catalog import ModelCard
 from models.errors import ModelUnavailable
+from models.nano.filter import nano_filter
+from models.rfilter.calibration import Calibration, load_calibration
+from models.rfilter.scorers import Scorers, load_scorers
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from worker.jobs import ModelRef
 from worker.logs import get_logger
 from worker.settings import Settings
 
 log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """R-Filter's scorers for one model, and the calibration of their thresholds (None: rules say unknown)."""
+
+    scorers: Scorers
+    calibration: Calibration | None
 
 
 class Gpu:
@@ -26,6 +38,7 @@ class Gpu:
         self._catalog = catalog
         self._loading = loading
         self._loaded: LoadedPipeline | None = None
+        self._filters: dict[str, Filter] = {}
         if settings.torch_threads:
             torch.set_num_threads(settings.torch_threads)
 
@@ -42,6 +55,20 @@ class Gpu:
             log.info("model resident", model=model, device=str(self._loaded.device))
         return self._loaded
 
+    def filter(self, model: str) -> Filter:
+        """R-Filter for `name@version`: nano's own that ships with it, or what the settings name for another model."""
+        name = model.partition("@")[0]
+        if name not in self._filters:
+            self._loading()
+            own = nano_filter()[0] if name == "nano" else None
+            scorers = load_scorers(
+                segmenter=self._settings.filter_segmenter or own,
+                clip=self._settings.filter_clip,
+                device=str(self.pipeline(model).device),
+            )
+            self._filters[name] = Filter(scorers, calibration_of(model, self._settings))
+        return self._filters[name]
+
     @property
     def resident(self) -> ModelRef | None:
         """The loaded model with the sha256 of the weights that were really read."""
@@ -56,3 +83,10 @@ class Gpu:
 
     def _offered(self) -> str:
         return ", ".join(sorted(f"{card.name}@{card.version}" for card in self._catalog.values()))
+
+
+def calibration_of(model: str, settings: Settings) -> Calibration | None:
+    """R-Filter's thresholds for `name@version`: those that the settings name, or nano's own; None: there are none."""
+    own = nano_filter()[1] if model.partition("@")[0] == "nano" else None
+    path = settings.filter_calibration or own
+    return None if path is None else load_calibration(path)

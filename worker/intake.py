@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.catalog import ModelCard
 from models.errors import Conflict, NotFound, Overloaded
 from models.masks import DecodedMask, Encoding, category_shares, decode_mask, encode_png
 from worker.jobs import Counts, Frozen, Job, JobKind, JobStatus, ModelRef, Progress, expiry, new_job_id, now
@@ -16,9 +16,9 @@ from worker.layout import JOB_ID, MASK_ID, mask_key, mask_record_key
 from worker.queue import depth, enqueue, withdraw
 from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
-from worker.specs import GenerationSpec
 from worker.storage import Storage
 from worker.store import Store, cancel_key, reachable
+from worker.window import withdraw_shards
 
 CANCEL_SECONDS = 86_400
 _ANY_SIDE = 65_536  # the limit was applied when the mask came in
@@ -100,21 +100,29 @@ class Intake:
             raise NotFound("There is no such mask.", code="mask_not_found") from None
         return MaskRecord.model_validate_json(body)
 
-    def submit(self, tenant: str, spec: GenerationSpec, card: ModelCard, warnings: tuple[str, ...]) -> Job:
-        """Accepts the job: durable in storage first, then known, then queued."""
+    def submit(
+        self,
+        tenant: str,
+        spec: Spec,
+        model: ModelRef,
+        warnings: tuple[str, ...],
+        *,
+        job_id: str | None = None,
+    ) -> Job:
+        """Accepts the job: durable in storage first, then known, then queued. The same `job_id` is one job."""
         if depth(self.store.redis) >= self.settings.max_queue_depth:
             raise Overloaded(f"{self.settings.max_queue_depth} jobs are waiting already. Try again later.")
         created_at = now()
         job = Job(
-            id=new_job_id(created_at),
+            id=job_id or new_job_id(created_at),
             tenant=tenant,
-            kind=JobKind.GENERATION,
+            kind=JobKind(spec.kind),
             created_at=created_at,
             expires_at=expiry(created_at, self.settings.retention_seconds),
-            progress=Progress(total=spec.num_images),
-            counts=Counts(requested=spec.num_images, pending=spec.num_images),
+            progress=Progress(total=spec.samples),
+            counts=Counts(requested=spec.samples, pending=spec.samples),
             request=spec.model_dump(mode="json"),
-            model=ModelRef(name=card.name, version=card.version, sha256=card.digest),
+            model=model,
             warnings=warnings,
         )
         store_request(self.storage, job)
@@ -151,6 +159,20 @@ class Intake:
             raise Conflict(f"The job has {job.status} already.", code="job_ended")
         with reachable():
             self.store.redis.set(cancel_key(job_id), "1", ex=CANCEL_SECONDS)
-        if withdraw(self.store.redis, job_id):
+        if withdraw(self.store.redis, job_id) and job.status is JobStatus.QUEUED:
             return end(self.store, self.storage, job, JobStatus.CANCELED)
+        if job.kind is JobKind.DATASET:
+            withdraw_shards(self.store.redis, job)
         return self.find(tenant, job_id)
+
+
+class Spec(Protocol):
+    """What is asked, every default filled in. `samples`: how many it will settle."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def samples(self) -> int: ...
+
+    def model_dump(self, *, mode: str) -> dict[str, Any]: ...

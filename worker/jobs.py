@@ -9,25 +9,30 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from ulid import ULID
 
+from models.catalog import ModelCard
 from models.errors import Conflict
 
 
 class JobKind(StrEnum):
-    GENERATION = "generation"
+    GENERATION = "generation"  # one mask, a few pictures: a job of one shard
+    DATASET = "dataset"  # many masks, in shards, filtered, with a report
+    EXPORT = "export"  # a data set written in one format
 
 
 class JobStatus(StrEnum):
     QUEUED = "queued"  # accepted and stored; no worker has started it yet
     RUNNING = "running"  # a worker has started it; it stays so while a lost worker is replaced
-    SUCCEEDED = "succeeded"  # every requested picture is stored
-    FAILED = "failed"  # ended without all pictures; `error` says why
+    SUCCEEDED = "succeeded"  # every sample has been tried to its end; `counts` says how many were accepted
+    FAILED = "failed"  # ended before that; `error` says why
     CANCELED = "canceled"  # ended because the client asked; finished pictures are kept
 
 
 class Phase(StrEnum):
     CONDITIONS = "conditions"  # mask read, conditions drawn
     SYNTHESIS = "synthesis"  # the pipeline denoises
+    FILTER = "filter"  # R-Filter compares the samples of all shards with each other
     UPLOAD = "upload"  # the last pictures are being stored
+    EXPORT = "export"  # samples are written in a format, and read back
 
 
 TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
@@ -43,7 +48,7 @@ class Frozen(BaseModel):
 
 
 class Progress(Frozen):
-    """`done` of `total` pictures are finished; `step` of `steps` in the batch now on the GPU."""
+    """`done` of `total` samples are settled; `step` of `steps` in the batch now on the GPU."""
 
     done: int = 0
     total: int
@@ -54,7 +59,10 @@ class Progress(Frozen):
 
 
 class Counts(Frozen):
-    """requested = accepted + exhausted + failed + pending; generated = accepted + rejected."""
+    """requested = accepted + exhausted + failed + pending samples; generated = accepted + rejected pictures.
+
+    `exhausted`: every try of the sample was rejected by R-Filter.
+    """
 
     requested: int
     accepted: int = 0
@@ -63,6 +71,29 @@ class Counts(Frozen):
     pending: int
     generated: int = 0
     rejected: int = 0
+
+    def plus(self, made: Made) -> Counts:
+        """With what was made since: those samples are no longer pending."""
+        settled = made.accepted + made.exhausted + made.failed
+        return self.model_copy(
+            update={
+                "accepted": self.accepted + made.accepted,
+                "exhausted": self.exhausted + made.exhausted,
+                "failed": self.failed + made.failed,
+                "pending": self.pending - settled,
+                "generated": self.generated + made.generated,
+                "rejected": self.rejected + made.generated - made.accepted,
+            }
+        )
+
+
+class Made(Frozen):
+    """What a shard has done so far: samples settled, and pictures generated."""
+
+    accepted: int = 0
+    exhausted: int = 0
+    failed: int = 0
+    generated: int = 0
 
 
 class Attempt(Frozen):
@@ -81,6 +112,10 @@ class ModelRef(Frozen):
     name: str
     version: str
     sha256: str | None
+
+
+def model_ref(card: ModelCard) -> ModelRef:
+    return ModelRef(name=card.name, version=card.version, sha256=card.digest)
 
 
 class JobError(Frozen):

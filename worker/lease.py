@@ -18,12 +18,13 @@ from redis.exceptions import RedisError
 from rq import Queue
 from rq.exceptions import DequeueTimeout
 from rq.job import Job as RqJob
+from rq.job import JobStatus as RqStatus
 from rq.timeouts import BaseDeathPenalty
 from rq.utils import now as rq_now
 from rq.worker import SimpleWorker
 
 from worker.logs import get_logger
-from worker.queue import LEASES, AllowListJob, entry_key, queue_key
+from worker.queue import KEEP_SECONDS, LEASES, AllowListJob, entry_key, job_of, queue_key
 from worker.store import cancel_key, progress_key, record_key
 
 log = get_logger(__name__)
@@ -51,10 +52,10 @@ end
 _RENEW = (
     _NOW
     + """
--- KEYS: leases, fence, cancel, progress ; ARGV: entry id, token, lease seconds, progress or '' -> {held, canceled}
+-- KEYS: leases, fence, cancel, progress ; ARGV: entry id, token, lease seconds, report or '' -> {held, canceled}
 if redis.call('GET', KEYS[2]) ~= ARGV[2] or not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0, 0} end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
-if ARGV[4] ~= '' then redis.call('SET', KEYS[4], ARGV[4], 'EX', 86400) end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[4], ARGV[1], ARGV[4]); redis.call('EXPIRE', KEYS[4], 86400) end
 return {1, redis.call('EXISTS', KEYS[3])}
 """
 )
@@ -109,7 +110,7 @@ class Lease:
 
     def __init__(self, redis: Redis, entry_id: str, token: int, seconds: float) -> None:
         self.entry_id = entry_id
-        self.job_id = entry_id.partition("-")[0]
+        self.job_id = job_of(entry_id)
         self.token = token
         self.seconds = seconds
         self.lost = threading.Event()
@@ -237,8 +238,13 @@ class LeaseWorker(SimpleWorker):  # type: ignore[misc]  # rq is not typed
         finally:
             self.lease = None
 
-    def _finalize_success(self, job: RqJob, queue: Queue, execution: Any, return_value: Any) -> None:
-        super()._finalize_success(job, queue, execution, return_value)
+    def _finalize_success(self, job: RqJob, queue: Queue, execution: Any, return_value: Any) -> None:  # noqa: ARG002
+        """RQ's own would keep 4 kB of results a day for each entry, and its name in a set for ever."""
+        with self.connection.pipeline() as pipe:
+            self.cleanup_execution(job, pipe, execution)
+            job.set_status(RqStatus.FINISHED, pipeline=pipe)
+            pipe.expire(job.key, KEEP_SECONDS)
+            pipe.execute()
         self._release(job)
 
     def _finalize_failure(self, job: RqJob, queue: Queue, execution: Any, exc_info: Any) -> None:  # noqa: ARG002
@@ -278,7 +284,7 @@ def give_back(redis: Redis, *, owner: str = "", max_attempts: int) -> list[tuple
             f"es:lease:{entry_id}",
             entry_key(entry_id),
             queue_key(),
-            record_key(entry_id.partition("-")[0]),
+            record_key(job_of(entry_id)),
         ]
         outcome = script(keys=keys, args=[entry_id, owner, max_attempts]).decode()
         if outcome not in {"held", "free"}:

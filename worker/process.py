@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 
 from redis import Redis
@@ -17,18 +17,21 @@ from redis.exceptions import RedisError
 
 from models.catalog import catalog, find_model
 from models.errors import EarthSynthError, Unavailable
+from worker.conducting import conduct
 from worker.gpu import Gpu
 from worker.jobs import JobKind, now
-from worker.lease import LeaseQueue, LeaseWorker
+from worker.lease import Lease, LeaseQueue, LeaseWorker
 from worker.logs import configure_logs, get_logger
 from worker.pulse import Pulse
-from worker.queue import QUEUE_NAME, TASKS, AllowListJob
+from worker.queue import QUEUE_NAME, SHARD_TASK, TASKS, AllowListJob
 from worker.reconcile import give_back_lost, reconcile
-from worker.runtime import Resources, Run, perform
+from worker.run import Resources
+from worker.runtime import perform
 from worker.settings import Settings, settings
+from worker.sharding import perform_shard
 from worker.storage import Storage
 from worker.store import Store, WorkerEntry, connect
-from worker.tasks import generate
+from worker.tasks import export, generate, make_shard
 
 log = get_logger(__name__)
 
@@ -48,7 +51,13 @@ def run_worker(name: str, pulse: Pulse) -> int:
     worker = LeaseWorker([QUEUE_NAME], name=name, connection=redis, beat=beat)
     LeaseQueue.lease_seconds = config.lease_seconds
     LeaseQueue.idle = pulse.alive
-    _allow(worker, registry, resources, {JobKind.GENERATION: generate})
+    steps: dict[str, Callable[[Lease], None]] = {
+        TASKS[JobKind.GENERATION]: lambda lease: perform(resources, lease, generate),
+        TASKS[JobKind.DATASET]: lambda lease: conduct(resources, lease),
+        TASKS[JobKind.EXPORT]: lambda lease: perform(resources, lease, export),
+        SHARD_TASK: lambda lease: perform_shard(resources, lease, make_shard),
+    }
+    _allow(worker, registry, steps)
 
     threading.Thread(target=_beat, args=(worker, registry, config), name="beat", daemon=True).start()
     try:
@@ -71,25 +80,20 @@ def run_worker(name: str, pulse: Pulse) -> int:
     return 0
 
 
-def _allow(
-    worker: LeaseWorker,
-    registry: Registry,
-    resources: Resources,
-    tasks: dict[JobKind, Callable[[Run], None]],
-) -> None:
-    """Fills the allow-list: each name runs its task under the lease that the worker holds."""
+def _allow(worker: LeaseWorker, registry: Registry, steps: Mapping[str, Callable[[Lease], None]]) -> None:
+    """Fills the allow-list: each name runs its step under the lease that the worker holds."""
 
-    def leased(task: Callable[[Run], None]) -> Callable[[str], None]:
+    def leased(step: Callable[[Lease], None]) -> Callable[[str], None]:
         def call(job_id: str) -> None:
             lease = worker.lease
             if lease is None or lease.job_id != job_id:
                 raise PermissionError(f"no lease on {job_id}")
             registry.announce()  # busy from now on, not from the next heartbeat on
-            perform(resources, lease, task)
+            step(lease)
 
         return call
 
-    AllowListJob.tasks = {TASKS[kind]: leased(task) for kind, task in tasks.items()}
+    AllowListJob.tasks = {name: leased(step) for name, step in steps.items()}
 
 
 class Registry:

@@ -1,6 +1,9 @@
 """The front half of the queue: what may be queued, and how an entry gets in.
 
-An entry is a job id and a task's name in JSON, nothing else. RQ resolves a job's function by import path, so whoever
+An entry is a job id and a task's name in JSON, nothing else. Its own id says which step of the job it is: the job's
+id alone begins it, `…-002-000015` is shard 15 of round 2, `…-end-002` closes round 2, `…-cancel` ends it early.
+
+RQ resolves a job's function by import path, so whoever
 can write to Redis could name `os.system`; our Job class looks the name up in a table instead and imports nothing.
 """
 
@@ -18,9 +21,14 @@ from worker.jobs import Job, JobKind
 from worker.store import reachable
 
 QUEUE_NAME = "generation"
-TASKS: Mapping[JobKind, str] = {JobKind.GENERATION: "worker.tasks.generate"}
+TASKS: Mapping[JobKind, str] = {
+    JobKind.GENERATION: "worker.tasks.generate",
+    JobKind.DATASET: "worker.tasks.conduct",
+    JobKind.EXPORT: "worker.tasks.export",
+}
+SHARD_TASK = "worker.tasks.make_shard"
 
-_KEEP_SECONDS = 86_400  # RQ's own hash of an ended entry: long enough that a late duplicate is refused
+KEEP_SECONDS = 86_400  # RQ's own hash of an ended entry: long enough that a late duplicate is refused
 
 _WITHDRAW = """
 -- KEYS: queue, entry hash, leases ; ARGV: entry id -> 1 when it was still waiting and is gone now
@@ -51,27 +59,33 @@ def make_queue(redis: Redis, name: str = QUEUE_NAME) -> Queue:
 
 def enqueue(redis: Redis, job: Job) -> bool:
     """Queues the job once; False when it is queued or running already. Atomic, so a lost reply may be repeated."""
+    return enqueue_entry(redis, job.id, TASKS[job.kind])
+
+
+def enqueue_entry(redis: Redis, entry_id: str, task: str, *, first: bool = False) -> bool:
+    """Queues one step of a job once; `first`: before everything that waits."""
     with reachable():
         try:
             make_queue(redis).enqueue_call(
-                TASKS[job.kind],
-                args=(job.id,),
-                job_id=job.id,
+                task,
+                args=(job_of(entry_id),),
+                job_id=entry_id,
                 unique=True,
+                at_front=first,
                 timeout=-1,  # no SIGALRM inside torch; the supervisor watches progress instead
-                result_ttl=_KEEP_SECONDS,
-                failure_ttl=_KEEP_SECONDS,
-                description=job.id,
+                result_ttl=KEEP_SECONDS,
+                failure_ttl=KEEP_SECONDS,
+                description=entry_id,
             )
         except DuplicateJobError:
             return False
     return True
 
 
-def withdraw(redis: Redis, job_id: str) -> bool:
+def withdraw(redis: Redis, entry_id: str) -> bool:
     """Takes a waiting entry out of the queue; False when no entry is waiting."""
     with reachable():
-        return bool(redis.eval(_WITHDRAW, 3, queue_key(), entry_key(job_id), LEASES, job_id))
+        return bool(redis.eval(_WITHDRAW, 3, queue_key(), entry_key(entry_id), LEASES, entry_id))
 
 
 def depth(redis: Redis) -> int:
@@ -85,6 +99,29 @@ def position(redis: Redis, job_id: str) -> int | None:
     with reachable():
         found: Any = redis.lpos(queue_key(), job_id)
     return None if found is None else int(found)
+
+
+def job_of(entry_id: str) -> str:
+    return entry_id.partition("-")[0]
+
+
+def shard_entry(job_id: str, round_number: int, shard: int) -> str:
+    return f"{job_id}-{round_number:03d}-{shard:06d}"
+
+
+def end_entry(job_id: str, round_number: int) -> str:
+    return f"{job_id}-end-{round_number:03d}"
+
+
+def cancel_entry(job_id: str) -> str:
+    return f"{job_id}-cancel"
+
+
+def shard_of(entry_id: str) -> tuple[int, int] | None:
+    """The round and shard that the entry is for, or None for another step."""
+    _, _, rest = entry_id.partition("-")
+    round_number, _, shard = rest.partition("-")
+    return (int(round_number), int(shard)) if round_number.isdecimal() and shard.isdecimal() else None
 
 
 LEASES = "es:leases"  # zset: entry id → when its lease runs out, by Redis' own clock

@@ -7,15 +7,29 @@ from typing import Any
 
 from redis import Redis
 
-from worker.jobs import earliest_job_id, now
+from worker.jobs import Job, JobKind, JobStatus, earliest_job_id, now
 from worker.layout import JOB_ID, jobs_prefix
 from worker.lease import give_back
 from worker.logs import get_logger
-from worker.queue import LEASES, enqueue, entry_key, queue_key
+from worker.queue import (
+    LEASES,
+    SHARD_TASK,
+    TASKS,
+    cancel_entry,
+    end_entry,
+    enqueue,
+    enqueue_entry,
+    entry_key,
+    job_of,
+    queue_key,
+    shard_entry,
+    shard_of,
+)
 from worker.results import adopt, give_up, read_request, read_result
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, reachable
+from worker.store import Store, cancel_key, reachable
+from worker.window import advance, give_up_shard, unfinished
 
 log = get_logger(__name__)
 
@@ -37,8 +51,10 @@ def give_back_lost(redis: Redis, store: Store, storage: Storage, settings: Setti
         outcomes = give_back(redis, owner=owner, max_attempts=settings.max_attempts)
     for entry_id, outcome in outcomes:
         log.warning("lease of a dead worker", entry=entry_id, outcome=outcome)
-        if outcome == "exhausted":
-            give_up(store, storage, entry_id.partition("-")[0], settings.max_attempts)
+        if outcome == "exhausted" and shard_of(entry_id):
+            give_up_shard(store, storage, entry_id, settings.max_attempts)
+        elif outcome == "exhausted":
+            give_up(store, storage, job_of(entry_id), settings.max_attempts)
 
 
 def reconcile(redis: Redis, store: Store, storage: Storage, settings: Settings) -> int:
@@ -93,17 +109,42 @@ def _unstrand(redis: Redis, store: Store, storage: Storage, settings: Settings, 
     if result is not None:  # its worker died between result.json and the record
         adopt(store, result.job)
         return 0
+    if job.kind is JobKind.DATASET:
+        return _unstrand_dataset(redis, job)
     attempts = len(job.attempts)
     if attempts >= settings.max_attempts and not _waits(redis, job_id):
         give_up(store, storage, job_id, attempts)
         return 0
+    return _queue_again(redis, job_id, TASKS[job.kind])
+
+
+def _unstrand_dataset(redis: Redis, job: Job) -> int:
+    """Whatever step of the data set should be under way, and waits nowhere, is queued again."""
     with reachable():
-        keys = [queue_key(), entry_key(job_id), LEASES]
-        outcome: Any = redis.register_script(_STRANDED)(keys=keys, args=[job_id])
+        canceled: Any = redis.exists(cancel_key(job.id))
+    if canceled and job.status is not JobStatus.QUEUED:
+        return _queue_again(redis, cancel_entry(job.id), TASKS[job.kind])
+    state = unfinished(redis, job.id)
+    if state is None:  # not begun, or Redis was lost: the conductor finds out
+        return _queue_again(redis, job.id, TASKS[job.kind])
+    number, shards, complete = state
+    if complete:
+        return _queue_again(redis, end_entry(job.id, number), TASKS[job.kind])
+    if not shards:  # the window is empty: whoever should have filled it died
+        advance(redis, job, number)
+        return 1
+    return sum(_queue_again(redis, shard_entry(job.id, number, shard), SHARD_TASK) for shard in shards)
+
+
+def _queue_again(redis: Redis, entry_id: str, task: str) -> int:
+    """Queues the entry if it neither waits nor is leased; returns 1 if so."""
+    with reachable():
+        keys = [queue_key(), entry_key(entry_id), LEASES]
+        outcome: Any = redis.register_script(_STRANDED)(keys=keys, args=[entry_id])
     if outcome == -1:
-        return int(enqueue(redis, job))
+        return int(enqueue_entry(redis, entry_id, task))
     if outcome == 1:
-        log.warning("stranded job queued again", job=job_id)
+        log.warning("stranded entry queued again", entry=entry_id)
     return int(outcome)
 
 

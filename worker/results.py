@@ -6,25 +6,44 @@ decides how the job ended, and everyone else adopts it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
 
-from models.errors import NotFound
+from models.errors import Conflict, NotFound
 from worker.jobs import Attempt, Counts, Frozen, Job, JobError, JobStatus, now
 from worker.layout import request_key, result_key
-from worker.samples import SampleRecord, from_lines
+from worker.pages import Page, read_pages
+from worker.samples import SampleRecord
 from worker.storage import Storage
 from worker.store import Store
 
 
+class ExportOutcome(Frozen):
+    """What an export job made: one archive, and the same files as plain objects under `files_prefix`.
+
+    `report` is the exporter's own: counts, fidelity, and which readers opened it.
+    """
+
+    archive_key: str
+    archive_sha256: str
+    archive_bytes: int
+    files_prefix: str
+    report: dict[str, Any]
+
+
 class Result(Frozen):
-    """The end of a job. `objects` maps every object of the winning attempt to its sha256."""
+    """The end of a job. `objects` maps every object of the winning attempt to its sha256.
+
+    `pages` hold its samples: one for each of them, by index. What the shards of a data set made is named in their own
+    documents.
+    """
 
     job: Job
-    samples_key: str | None = None
+    pages: tuple[Page, ...] = ()
     objects: dict[str, str] = Field(default_factory=dict)
+    export: ExportOutcome | None = None
 
 
 def store_request(storage: Storage, job: Job) -> None:
@@ -46,11 +65,17 @@ def read_result(storage: Storage, tenant: str, job_id: str) -> Result | None:
         return None
 
 
-def read_samples(storage: Storage, result: Result) -> list[SampleRecord]:
-    """The samples of an ended job, by index; the bytes are checked against their recorded sha256."""
-    if result.samples_key is None:
-        return []
-    return from_lines(storage.read_verified(result.samples_key, result.objects[result.samples_key]))
+def find_result(storage: Storage, tenant: str, job_id: str) -> Result:
+    """The result of a job that has ended; raises Conflict where it has none."""
+    result = read_result(storage, tenant, job_id)
+    if result is None:
+        raise Conflict(f"Job {job_id} has not ended.", code="dataset_not_ready")
+    return result
+
+
+def read_samples(storage: Storage, result: Result, *, after: int = -1) -> Iterator[SampleRecord]:
+    """The samples of an ended job with an index above `after`, in order, page by page."""
+    return read_pages(storage, result.pages, after=after)
 
 
 def end(
@@ -60,13 +85,14 @@ def end(
     status: JobStatus,
     *,
     error: JobError | None = None,
-    samples_key: str | None = None,
+    pages: tuple[Page, ...] = (),
     objects: Mapping[str, str] | None = None,
+    export: ExportOutcome | None = None,
     **changes: Any,
 ) -> Job:
     """Ends the job, unless another process has done so first; returns the job as it really ended."""
     ended = job.advance(status, error=error, counts=_settled(job.counts), **changes)
-    result = Result(job=ended, samples_key=samples_key, objects=dict(objects or {}))
+    result = Result(job=ended, pages=pages, objects=dict(objects or {}), export=export)
     created = storage.create(
         result_key(job.tenant, job.id), result.model_dump_json().encode(), "application/json"
     )

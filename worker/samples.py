@@ -1,10 +1,20 @@
-"""The record of one finished picture, as `samples.jsonl` of an attempt holds it, one line each."""
+"""The record of one try at one picture, as the manifests hold it, one JSON line each."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any
+
+from pydantic import Field
 
 from worker.jobs import Frozen
+
+
+class SampleStatus(StrEnum):
+    ACCEPTED = "accepted"  # R-Filter found nothing against it, or was off
+    REJECTED = "rejected"  # a rule rejected it, and another try follows or followed
+    EXHAUSTED = "exhausted"  # a rule rejected it, and it was the last try of its sample
 
 
 class ImageObject(Frozen):
@@ -12,6 +22,11 @@ class ImageObject(Frozen):
     sha256: str
     width: int
     height: int
+
+
+class LabelObject(Frozen):
+    key: str
+    sha256: str
 
 
 class LabelAnnotation(Frozen):
@@ -41,19 +56,55 @@ class Labels(Frozen):
     annotations: tuple[LabelAnnotation, ...]
 
 
+class RuleVerdict(Frozen):
+    """What one rule of R-Filter says: `passed` is null where its scorer is absent or cannot judge."""
+
+    name: str
+    score: float | None
+    threshold: float | None
+    passed: bool | None
+    detail: str
+
+
+class FilterVerdict(Frozen):
+    accepted: bool
+    rules: tuple[RuleVerdict, ...] = ()
+
+
 class SampleRecord(Frozen):
-    """`mask_sha256` is of the PNG at `mask_key`: the very mask that conditioned the picture."""
+    """One try. `mask_sha256` is of the PNG at `mask_key`: the very mask that conditioned the picture.
+
+    `image` is null for a rejected try whose picture was not kept. `label` is the mask with 255 where R-Filter says
+    ignore; null where that is no pixel, and the mask itself is the label. `group` is the source mask: its samples are
+    never in two splits. `scores` are R-Filter's, from which the rules can be judged again without a GPU.
+    """
 
     index: int
-    status: str
+    try_number: int = 0
+    status: SampleStatus
     seed: int
     prompt: str
     mask_id: str
     mask_sha256: str
     mask_key: str
-    image: ImageObject
+    image: ImageObject | None
+    label: LabelObject | None = None
     labels: Labels
     attempt: int
+    group: str = ""
+    mask_number: int = 0  # of the mask set
+    name: str | None = None
+    transform: dict[str, Any] = Field(default_factory=dict)
+    filter: FilterVerdict = FilterVerdict(accepted=True)
+    scores: dict[str, Any] = Field(default_factory=dict)
+    pixels: dict[int, int] = Field(default_factory=dict)  # of each id in the conditioning mask
+    ignored: dict[int, int] = Field(default_factory=dict)  # of these, what is 255 in the label
+    unfiltered: bool = False  # kept for the random sample that no rule has chosen
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """What manifests are ordered by."""
+        return self.index, self.try_number
 
 
 def to_lines(records: Iterable[SampleRecord]) -> bytes:

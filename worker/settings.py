@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, SecretStr
@@ -41,7 +42,26 @@ class Settings(BaseSettings):
     torch_threads: int = Field(0, ge=0, description="CPU threads of the pipeline; 0: torch's own choice")
     batch_size: int = Field(0, ge=0, le=64, description="pictures per denoising batch; 0: the model's own")
 
+    shard_images: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="samples of a data set in one queue entry; 0: a few of the model's batches",
+    )
+    filter_segmenter: str | None = Field(
+        None,
+        description="R-Filter's segmenter: hub id or local folder; empty: nano's own, none for earthsynth",
+    )
+    filter_clip: str | None = Field(
+        None, description="R-Filter's CLIP (RemoteCLIP, GeoRSCLIP …): hub id or local folder; empty: none"
+    )
+    filter_calibration: Path | None = Field(
+        None, description="thresholds made by `earthsynth calibrate`; empty: nano's own, none for earthsynth"
+    )
+
     max_upload_bytes: int = Field(33_554_432, description="largest request body")
+    max_archive_bytes: int = Field(536_870_912, description="largest zip of masks")
+    max_archive_entries: int = Field(10_000, ge=1, description="files in one zip of masks")
     max_mask_side: int = Field(4096, description="largest mask width or height, pixels")
     max_queue_depth: int = Field(1000, ge=1, description="queued jobs above which the API answers 429")
 

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 import unicodedata
 from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from models.catalog import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
 from models.categories import CATEGORIES, IGNORE, caption, find_category
 from models.conditions import MAX_SEED
 from models.errors import CategoryMismatch, FieldError, InvalidInput
-from models.masks import SizePolicy
+from models.masks import DecodedMask, Encoding, SizePolicy, decode_mask
+from models.rfilter.rules import Policy, RuleName
 
 MAX_IMAGES = 16
-_T = TypeVar("_T")
 
 
 def _plain_text(text: str) -> str:
@@ -40,21 +41,67 @@ class OnMismatch(StrEnum):
     WARN = "warn"  # it is kept in the prompt, and the job carries a warning
 
 
-class GenerationSpec(BaseModel):
-    """One mask, a few pictures, every default filled in: what is stored, queued by id, and read by the task.
+def json_text(value: Any) -> Any:
+    """A form sends an object as JSON text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError("must be a JSON object") from error
 
-    Sizes in pixels; names of the parameters are those of diffusers.
-    """
+
+class MaskReading(BaseModel):
+    """How mask files are to be read."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["generation"] = "generation"
-    mask_id: str
-    prompt: str = Field(max_length=500)
-    categories: tuple[str, ...]
-    on_mismatch: OnMismatch = OnMismatch.ERROR
+    encoding: Encoding = Encoding.AUTO
+    ontology: str = Field("earthsynth", max_length=60, description="whose ids or colours: see /v1/ontologies")
+    category: str | None = Field(
+        None, max_length=60, description="what the non-zero value of a binary mask is"
+    )
+    label_map: Annotated[
+        dict[Annotated[str, Field(max_length=60)], int | Annotated[str, Field(max_length=60)]] | None,
+        BeforeValidator(json_text),
+    ] = Field(None, max_length=1000, description="colour #rrggbb or id → category name or id")
+    ignore: bool = Field(False, description="value 255 means: no label here")
+
+    def decode(self, file: bytes, *, max_side: int) -> DecodedMask:
+        """The mask, read bit for bit. Raises MaskRefused and others of `decode_mask`."""
+        return decode_mask(
+            file,
+            encoding=self.encoding,
+            ontology=self.ontology,
+            label_map=self.label_map,
+            category=self.category,
+            ignore=self.ignore,
+            max_side=max_side,
+        )
+
+
+class FilterSpec(BaseModel):
+    """How R-Filter judges. `thresholds`: by rule name, a number in place of the calibrated one, null: rule off."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    policy: Policy = Policy.BALANCED
+    max_tries: int = Field(4, ge=1, le=16, description="pictures made for one sample before it is exhausted")
+    keep_rejected: bool = Field(False, description="also store the pictures of rejected tries")
+    thresholds: dict[RuleName, float | None] = Field(default_factory=dict)
+
+    @property
+    def limits(self) -> dict[str, float | None]:
+        """The thresholds by the rules' plain names."""
+        return {name.value: limit for name, limit in self.thresholds.items()}
+
+
+class Rendering(BaseModel):
+    """How pictures are made, every default filled in. Sizes in pixels; names are those of diffusers."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
     model: str
-    num_images: int = Field(1, ge=1, le=MAX_IMAGES)
     seed: int = Field(ge=0, le=MAX_SEED)
     num_inference_steps: int = Field(ge=1, le=100)
     guidance_scale: float = Field(ge=1, le=20)
@@ -64,12 +111,74 @@ class GenerationSpec(BaseModel):
     width: int
     height: int
     size_policy: SizePolicy = SizePolicy.RESIZE
+    filter: FilterSpec = FilterSpec()
 
 
-class GenerationRequest(BaseModel):
-    """What a client asks, before the model's defaults and the mask's categories are filled in."""
+class GenerationSpec(Rendering):
+    """One mask, a few pictures, every default filled in: what is stored, queued by id, and read by the task."""
+
+    kind: Literal["generation"] = "generation"
+    mask_id: str
+    prompt: str = Field(max_length=500)
+    categories: tuple[str, ...]
+    on_mismatch: OnMismatch = OnMismatch.ERROR
+    num_images: int = Field(1, ge=1, le=MAX_IMAGES)
+
+    @property
+    def samples(self) -> int:
+        return self.num_images
+
+
+class RenderingRequest(BaseModel):
+    """How pictures are to be made; what is not said is the model's own."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: str | None = Field(
+        None, max_length=100, description="name or name@version; default: see /v1/models"
+    )
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="default: chosen, and reported in the job")
+    num_inference_steps: int | None = Field(None, ge=1, le=100)
+    guidance_scale: float | None = Field(None, ge=1, le=20)
+    controlnet_conditioning_scale: float | None = Field(None, ge=0, le=2)
+    scheduler: Scheduler | None = None
+    negative_prompt: Text | None = Field(None, max_length=500)
+    width: int | None = Field(
+        None, ge=8, description="pixels, a multiple of 8; default: the model's native size"
+    )
+    height: int | None = Field(None, ge=8, description="pixels, a multiple of 8")
+    size_policy: SizePolicy = SizePolicy.RESIZE
+    filter: Annotated[FilterSpec, BeforeValidator(json_text)] = FilterSpec()
+
+    def rendering(self, card: ModelCard) -> dict[str, Any]:
+        """The fields of Rendering, with the model's own where the request says nothing.
+
+        Raises InvalidInput for a size that the model cannot make.
+        """
+        width, height = self.width or card.native_width, self.height or card.native_height
+        check_size(card, width, height)
+        own = {
+            name: getattr(card.defaults, name) if getattr(self, name) is None else getattr(self, name)
+            for name in (
+                "num_inference_steps",
+                "guidance_scale",
+                "controlnet_conditioning_scale",
+                "scheduler",
+                "negative_prompt",
+            )
+        }
+        return own | {
+            "model": f"{card.name}@{card.version}",
+            "seed": secrets.randbelow(MAX_SEED + 1) if self.seed is None else self.seed,
+            "width": width,
+            "height": height,
+            "size_policy": self.size_policy,
+            "filter": self.filter,
+        }
+
+
+class GenerationRequest(RenderingRequest):
+    """What a client asks, before the model's defaults and the mask's categories are filled in."""
 
     mask_id: str | None = Field(
         None, description="a stored mask, msk_<sha256>; exactly one of mask_id and mask"
@@ -84,21 +193,7 @@ class GenerationRequest(BaseModel):
         None, min_length=1, max_length=66, description="category names; the prompt is made of them"
     )
     on_mismatch: OnMismatch = OnMismatch.ERROR
-    model: str | None = Field(
-        None, max_length=100, description="name or name@version; default: see /v1/models"
-    )
     num_images: int = Field(1, ge=1, le=MAX_IMAGES)
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="default: chosen, and reported in the job")
-    num_inference_steps: int | None = Field(None, ge=1, le=100)
-    guidance_scale: float | None = Field(None, ge=1, le=20)
-    controlnet_conditioning_scale: float | None = Field(None, ge=0, le=2)
-    scheduler: Scheduler | None = None
-    negative_prompt: Text | None = Field(None, max_length=500)
-    width: int | None = Field(
-        None, ge=8, description="pixels, a multiple of 8; default: the model's native size"
-    )
-    height: int | None = Field(None, ge=8, description="pixels, a multiple of 8")
-    size_policy: SizePolicy = SizePolicy.RESIZE
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,28 +222,15 @@ def resolve(
     present = [category_id for category_id in sorted(mask.category_ids) if category_id not in (0, IGNORE)]
     asked, warnings = _asked_categories(request, present)
     check_categories(card, {*present, *asked})
-    width, height = request.width or card.native_width, request.height or card.native_height
-    check_size(card, width, height)
-    warnings += _resizing(request, mask, width, height)
-    defaults = card.defaults
+    rendering = request.rendering(card)
+    warnings += _resizing(request, mask, rendering["width"], rendering["height"])
     spec = GenerationSpec(
+        **rendering,
         mask_id=mask.id,
         prompt=caption(asked) if request.prompt is None else request.prompt,
         categories=tuple(CATEGORIES[category_id].name for category_id in asked),
         on_mismatch=request.on_mismatch,
-        model=f"{card.name}@{card.version}",
         num_images=request.num_images,
-        seed=secrets.randbelow(MAX_SEED + 1) if request.seed is None else request.seed,
-        num_inference_steps=_or(request.num_inference_steps, defaults.num_inference_steps),
-        guidance_scale=_or(request.guidance_scale, defaults.guidance_scale),
-        controlnet_conditioning_scale=_or(
-            request.controlnet_conditioning_scale, defaults.controlnet_conditioning_scale
-        ),
-        scheduler=_or(request.scheduler, defaults.scheduler),
-        negative_prompt=_or(request.negative_prompt, defaults.negative_prompt),
-        width=width,
-        height=height,
-        size_policy=request.size_policy,
     )
     return spec, (*warnings, *rarity_warnings(card, {*present, *asked}))
 
@@ -183,7 +265,3 @@ def _asked_categories(request: GenerationRequest, present: list[int]) -> tuple[l
         f"{sentence} Leave these categories out, or send on_mismatch=warn.",
         errors=[FieldError("/categories", sentence)],
     )
-
-
-def _or(asked: _T | None, default: _T) -> _T:
-    return default if asked is None else asked

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import boto3
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from models.errors import NotFound, Unavailable
+from models.errors import NotFound, TooLarge, Unavailable
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -71,11 +73,20 @@ class Storage:
                 raise
             return True
 
-    def read(self, key: str) -> bytes:
-        """The object's bytes; raises NotFound."""
+    def upload(self, key: str, path: Path, content_type: str) -> None:
+        """Writes a new object from a file, in parts where it is large; the key must be this attempt's own."""
+        with _translated():
+            self._client.upload_file(str(path), self.bucket, key, ExtraArgs={"ContentType": content_type})
+
+    def read(self, key: str, *, max_bytes: int | None = None) -> bytes:
+        """The object's bytes; raises NotFound, or TooLarge before it reads more than `max_bytes`."""
         with _translated():
             try:
-                body: bytes = self._client.get_object(Bucket=self.bucket, Key=key)["Body"].read()
+                found = self._client.get_object(Bucket=self.bucket, Key=key)
+                if max_bytes is not None and found["ContentLength"] > max_bytes:
+                    found["Body"].close()
+                    raise TooLarge(f"The object has {found['ContentLength']} bytes of at most {max_bytes}.")
+                body: bytes = found["Body"].read()
             except ClientError as error:
                 if _code(error) in _ABSENT:
                     raise NotFound(f"There is no object {key}.") from error
@@ -180,7 +191,7 @@ class _translated:  # noqa: N801  (reads as a clause: "with _translated()")
         return None
 
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, ClientError | BotoCoreError):
+        if isinstance(error, ClientError | BotoCoreError | Boto3Error):
             reason = _code(error) if isinstance(error, ClientError) else type(error).__name__
             raise Unavailable(
                 f"The object storage did not answer as it should ({reason}). Try again.",

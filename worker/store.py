@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from models.errors import Unavailable
-from worker.jobs import Job, Phase, Progress
+from worker.jobs import Counts, Job, JobKind, Made, Phase, Progress, now
 from worker.settings import Settings
 
 OPEN = "es:open"  # zset: job id → creation time of every job that has not ended
@@ -93,11 +94,12 @@ class Store:
         with reachable():
             pipe = self.redis.pipeline(transaction=False)
             pipe.hget(record_key(job_id), "doc")
-            pipe.get(progress_key(job_id))
-            doc, progress = pipe.execute()
+            pipe.hgetall(progress_key(job_id))
+            pipe.hgetall(round_key(job_id))
+            doc, reports, done = pipe.execute()
         if doc is None:
             return None
-        return merged(Job.model_validate_json(doc), progress)
+        return merged(Job.model_validate_json(doc), [json.loads(report) for report in reports.values()], done)
 
     def update(self, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """Applies `change` to the record, again when another writer came between; None when it is unknown."""
@@ -165,16 +167,27 @@ class Store:
         return [WorkerEntry.model_validate_json(entry) for entry in found if entry is not None]
 
 
-def merged(job: Job, progress: bytes | None) -> Job:
-    """The record with the progress that its worker reported since; an ended job keeps its own."""
-    if progress is None or job.ended:
+def merged(job: Job, reports: Sequence[Mapping[str, Any]], done: Mapping[bytes, bytes]) -> Job:
+    """The record with what its finished shards made (`done`) and what running ones report; an ended job's own."""
+    if job.ended or not (reports or done):
         return job
-    report = json.loads(progress)
-    changes: dict[str, Any] = {"progress": Progress.model_validate(report["progress"])}
-    if "counts" in report:
-        changes["counts"] = job.counts.model_validate(report["counts"])
-    if report["phase"] is not None:
-        changes["phase"] = Phase(report["phase"])
+    made = [Made.model_validate(report["made"]) for report in reports]
+    made.append(Made(**{name: int(done.get(name.encode(), 0)) for name in Made.model_fields}))
+    base = Counts.model_validate_json(done[b"base"]) if b"base" in done else job.counts
+    counts = functools.reduce(Counts.plus, made, base)
+    settled = counts.requested - counts.pending
+    progress = job.progress
+    if reports:
+        latest = max(reports, key=lambda report: str(report["started_at"]))
+        progress = Progress.model_validate(latest["progress"])
+    if job.kind is not JobKind.EXPORT:
+        progress = progress.model_copy(update={"done": settled, "total": counts.requested})
+    if done and settled and job.started_at:
+        each = (now() - job.started_at).total_seconds() / settled
+        progress = progress.model_copy(update={"eta_seconds": round(each * counts.pending, 1)})
+    changes: dict[str, Any] = {"progress": progress, "counts": counts}
+    if reports:
+        changes["phase"] = Phase(latest["phase"])
     return job.model_copy(update=changes)
 
 
@@ -184,6 +197,11 @@ def record_key(job_id: str) -> str:
 
 def progress_key(job_id: str) -> str:
     return f"es:progress:{job_id}"
+
+
+def round_key(job_id: str) -> str:
+    """Hash: the round that is under way, how far it is, and what its finished shards made."""
+    return f"es:round:{job_id}"
 
 
 def cancel_key(job_id: str) -> str:

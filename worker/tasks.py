@@ -1,122 +1,92 @@
-"""One function for each kind of job; each reads like the method's figure."""
+"""One function for each kind of work; each reads like the method's figure."""
 
 from __future__ import annotations
 
-import io
-import math
-from concurrent.futures import Future, ThreadPoolExecutor
+import tempfile
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from models import labels as label_mapping
-from models.conditions import derive_seed
-from models.masks import encode_png, resize_ids
-from models.sample import Condition, Sample
-from models.synthesis.prompts import prompt_warnings
-from models.synthesis.synthesize import synthesize
+from models.condition_sampling import sample_condition
+from models.masks import resize_ids
+from models.rfilter.rules import Policy
+from worker.dataset_specs import DatasetSpec, ExportSpec
+from worker.export_files import store_export, write_export
+from worker.gpu import Filter
 from worker.intake import read_mask
 from worker.jobs import Phase
-from worker.runtime import Run
-from worker.samples import ImageObject, LabelAnnotation, Labels, Rle, SampleRecord, Segmentation
+from worker.making import Wanted, make_samples
+from worker.mask_sets import MaskSetEntry, entries, find_mask_set
+from worker.results import find_result
+from worker.rounds import Planned, Round
+from worker.run import Run
+from worker.selection import read_calibration
 from worker.specs import GenerationSpec
 
 
 def generate(run: Run) -> None:
-    """Condition sampling → image synthesis → label mapping, for one mask and a few pictures."""
+    """One mask → image synthesis → R-Filter → labels, for a few pictures: a job of one shard."""
     spec = GenerationSpec.model_validate(run.job.request)
     run.enter(Phase.CONDITIONS)
-    pipeline = run.resources.gpu.pipeline(spec.model)
-    conditions = _conditions(run, spec)
-    mask_object = run.put("mask.png", encode_png(conditions[0].mask), "image/png")
-    labels = labels_of(conditions[0])
-
-    on_cuda = pipeline.device.type == "cuda"
-    own_batch = pipeline.card.batch_size_cuda if on_cuda else pipeline.card.batch_size_cpu
-    batch_size = run.resources.settings.batch_size or own_batch
-    run.batches = math.ceil(len(conditions) / batch_size)
-    run.warnings = prompt_warnings(pipeline.pipe, spec.prompt)
-    run.enter(Phase.SYNTHESIS)
-    samples = synthesize(
-        pipeline,
-        conditions,
-        num_inference_steps=spec.num_inference_steps,
-        guidance_scale=spec.guidance_scale,
-        controlnet_conditioning_scale=spec.controlnet_conditioning_scale,
-        scheduler=spec.scheduler,
-        batch_size=batch_size,
-        on_step=run.step,
-    )
-    # encoding and upload of one batch overlap with the denoising of the next
-    with ThreadPoolExecutor(max_workers=2, thread_name_prefix="upload") as uploads:
-        stored: list[Future[None]] = []
-        try:
-            for sample in samples:
-                stored.append(uploads.submit(_store, run, spec, sample, mask_object, labels))
-            run.enter(Phase.UPLOAD)
-        finally:
-            for upload in stored:
-                upload.result()
-
-
-def _conditions(run: Run, spec: GenerationSpec) -> list[Condition]:
     stored = read_mask(run.resources.storage, run.job.tenant, spec.mask_id)
     mask = resize_ids(stored, spec.width, spec.height, spec.size_policy)
-    return [
-        Condition(
-            index=index,
-            mask=mask,
-            prompt=spec.prompt,
-            seed=derive_seed(spec.seed, index, 0),
-            negative_prompt=spec.negative_prompt,
-        )
+    wanted = [
+        Wanted(index, mask, spec.prompt, mask_id=spec.mask_id, group=spec.mask_id)
         for index in range(spec.num_images)
     ]
+    rules = None if spec.filter.policy is Policy.OFF else run.resources.gpu.filter(spec.model)
+    make_samples(run, wanted, spec, rules)
 
 
-def _store(
-    run: Run, spec: GenerationSpec, sample: Sample, mask_object: tuple[str, str], labels: Labels
-) -> None:
-    index = sample.condition.index
-    mask_at, mask_sha256 = mask_object
-    key, sha256 = run.put(f"{index:06d}.png", picture_png(sample.image), "image/png")
-    height, width, _ = sample.image.shape
-    run.add(
-        SampleRecord(
-            index=index,
-            status="accepted",
-            seed=sample.condition.seed,
-            prompt=spec.prompt,
-            mask_id=spec.mask_id,
-            mask_sha256=mask_sha256,
-            mask_key=mask_at,
-            image=ImageObject(key=key, sha256=sha256, width=width, height=height),
-            labels=labels,
-            attempt=run.attempt,
+def make_shard(run: Run, this: Round, planned: list[Planned]) -> None:
+    """Condition sampling → image synthesis → R-Filter → labels, for the samples of one shard."""
+    spec = DatasetSpec.model_validate(run.job.request)
+    rules = Filter(
+        run.resources.gpu.filter(spec.model).scorers, read_calibration(run.resources.storage, run.job)
+    )
+    wanted = list(_conditions(run, spec, planned))
+    make_samples(run, wanted, spec, rules, unfiltered_of=this.unfiltered_of)
+
+
+def _conditions(run: Run, spec: DatasetSpec, planned: list[Planned]) -> Iterator[Wanted]:
+    """Each sample's condition: the same for each of its tries, on every worker."""
+    storage, tenant = run.resources.storage, run.job.tenant
+    masks = find_mask_set(storage, tenant, spec.mask_set_id)
+    allowed = run.resources.gpu.pipeline(spec.model).card.category_ids
+
+    @cache
+    def mask_of(number: int) -> tuple[MaskSetEntry, NDArray[np.uint8]]:
+        (entry,) = entries(storage, tenant, masks, number, 1)
+        stored = read_mask(storage, tenant, entry.mask_id)
+        return entry, resize_ids(stored, spec.width, spec.height, spec.size_policy)
+
+    for one in planned:
+        entry, mask = mask_of(one.mask)
+        drawn = sample_condition(mask, spec.conditions, seed=spec.seed, index=one.index, allowed=allowed)
+        yield Wanted(
+            index=one.index,
+            mask=drawn.mask,
+            prompt=spec.prompt or drawn.prompt,
+            mask_id=entry.mask_id,
+            group=entry.group,
+            first_try=one.first_try,
+            mask_number=one.mask,
+            name=entry.name,
+            transform=drawn.transform,
         )
-    )
 
 
-def labels_of(condition: Condition) -> Labels:
-    """The labels of a condition: a pure function of its mask."""
-    return Labels(
-        categories=tuple(category.name for category in label_mapping.image_categories(condition.mask)),
-        annotations=tuple(
-            LabelAnnotation(
-                category=found.category,
-                category_id=found.category_id,
-                box_xywh=found.box_xywh,
-                area=found.area,
-                segmentation=Segmentation(rle=Rle.model_validate(found.rle), polygons=found.polygons),
-            )
-            for found in label_mapping.annotations(condition.mask)
-        ),
-    )
-
-
-def picture_png(image: NDArray[np.uint8]) -> bytes:
-    """The picture, (H, W, 3) uint8 RGB, as a PNG without any time or machine in it: same pixels, same bytes."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()
+def export(run: Run) -> None:
+    """One selection of a data set, written in one format, read back by public readers, stored as one archive."""
+    spec = ExportSpec.model_validate(run.job.request)
+    storage = run.resources.storage
+    dataset = find_result(storage, run.job.tenant, spec.dataset_id).job
+    run.enter(Phase.EXPORT)
+    with tempfile.TemporaryDirectory(prefix="earthsynth-export-") as scratch:
+        folder = Path(scratch) / "export"
+        report = write_export(run, spec, dataset, folder)
+        run.enter(Phase.UPLOAD)
+        run.export = store_export(run, dataset, spec, folder, report)

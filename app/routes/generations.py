@@ -16,7 +16,7 @@ from models.catalog import find_model
 from models.errors import FieldError, InvalidInput
 from models.masks import decode_mask
 from worker.intake import MaskRecord
-from worker.jobs import Job
+from worker.jobs import Job, model_ref
 from worker.results import read_result, read_samples
 from worker.specs import GenerationRequest, MaskFacts, resolve
 
@@ -58,7 +58,7 @@ def _accept(found: AppResources, tenant: str, asked: GenerationRequest, file: by
     mask = _mask(found, tenant, asked, file)
     facts = MaskFacts(mask.id, mask.width, mask.height, [category.id for category in mask.categories])
     spec, warnings = resolve(asked, facts, card)
-    return found.intake.submit(tenant, spec, card, (*mask.warnings, *warnings))
+    return found.intake.submit(tenant, spec, model_ref(card), (*mask.warnings, *warnings))
 
 
 def _mask(found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None) -> MaskRecord:
@@ -83,6 +83,6 @@ def _current(found: AppResources, tenant: str, job_id: str) -> JobView:
 def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:
     job = found.intake.find(tenant, job_id)
     result = read_result(found.intake.storage, tenant, job_id)
-    records = read_samples(found.intake.storage, result) if result else []
+    records = read_samples(found.intake.storage, result) if result else ()
     samples = [sample_view(record, job, found.intake.storage) for record in records]
     return FinishedJobView(**dict(job_view(job, found.intake.store.redis)), samples=samples)

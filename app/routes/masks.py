@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
-
 from fastapi import APIRouter, Request, Response
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AliasChoices, Field
 from starlette.concurrency import run_in_threadpool
 
 from app.bodies import from_base64, parse_body
@@ -14,42 +11,21 @@ from app.dependencies import AppResources, MaskId, Resources, Tenant
 from app.openapi import body_of, refusals, success
 from app.schemas import MaskView, mask_view
 from models.errors import FieldError, InvalidInput
-from models.masks import Encoding, decode_mask, preview_png
+from models.masks import preview_png
 from worker.intake import read_mask
+from worker.specs import MaskReading
 
 router = APIRouter(prefix="/v1/masks", tags=["masks"])
 
 
-def _object(value: Any) -> Any:
-    """A form sends the label map as JSON text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise ValueError("must be a JSON object") from error
-
-
-class MaskRequest(BaseModel):
+class MaskRequest(MaskReading):
     """How to read the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str | None = Field(
         None,
         description="the mask file in base64 (multipart: the file part of this name)",
         validation_alias=AliasChoices("file", "mask"),
     )
-    encoding: Encoding = Encoding.AUTO
-    ontology: str = Field("earthsynth", max_length=60, description="whose ids or colours: see /v1/ontologies")
-    category: str | None = Field(
-        None, max_length=60, description="what the non-zero value of a binary mask is"
-    )
-    label_map: Annotated[
-        dict[Annotated[str, Field(max_length=60)], int | Annotated[str, Field(max_length=60)]] | None,
-        BeforeValidator(_object),
-    ] = Field(None, max_length=1000, description="colour #rrggbb or id → category name or id")
-    ignore: bool = Field(False, description="value 255 means: no label here")
 
 
 @router.post(
@@ -94,14 +70,6 @@ def _keep(found: AppResources, tenant: str, asked: MaskRequest, file: bytes | No
                 errors=[FieldError("/file", "is missing")],
             )
         file = from_base64(asked.file, pointer="/file")
-    decoded = decode_mask(
-        file,
-        encoding=asked.encoding,
-        ontology=asked.ontology,
-        label_map=asked.label_map,
-        category=asked.category,
-        ignore=asked.ignore,
-        max_side=found.settings.max_mask_side,
-    )
+    decoded = asked.decode(file, max_side=found.settings.max_mask_side)
     record, created = found.intake.keep_mask(tenant, decoded)
     return mask_view(record), created

@@ -93,7 +93,8 @@ def _run(loaded: LoadedPipeline, conditions: Sequence[Condition], settings: _Set
         if broken:
             raise NotFinite(
                 f"Picture {broken[0].index} (seed {broken[0].seed}) came out as NaN or infinity, with an "
-                "fp32 decoder too. Try another seed, or a smaller guidance or conditioning scale."
+                "fp32 decoder too. Try another seed, or a smaller guidance or conditioning scale.",
+                indices=[condition.index for condition in broken],
             )
         done += len(batch)
 

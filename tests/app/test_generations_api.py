@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import time
 from typing import Any
 
@@ -13,12 +14,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.pictures import png, road_and_buildings
+from tests.pictures import OFF, png, road_and_buildings
 
 IDS = road_and_buildings(256)
 FILE = {"mask": ("mask.png", png(IDS))}
 COUNTS = {"requested", "accepted", "exhausted", "failed", "pending", "generated", "rejected"}
-STEPS = {"num_inference_steps": "2"}
+STEPS = {"num_inference_steps": "2", "filter": OFF}
 
 
 def download(url: str) -> bytes:
@@ -75,7 +76,7 @@ def test_a_picture_is_the_same_alone_and_among_others(client: httpx.Client) -> N
 
 
 def test_an_asynchronous_job_progresses(client: httpx.Client) -> None:
-    form = {"num_images": "2", "num_inference_steps": "12"}
+    form = {"num_images": "2", "num_inference_steps": "12", "filter": OFF}
     answer = client.post("/v1/generations", files=FILE, data=form, headers={"Prefer": "respond-async"})
     assert answer.status_code == 202
     assert answer.headers["preference-applied"] == "respond-async"
@@ -106,7 +107,7 @@ def test_wait_that_is_too_short_answers_202(client: httpx.Client) -> None:
     answer = client.post(
         "/v1/generations",
         files=FILE,
-        data={"num_images": "4", "num_inference_steps": "50"},
+        data={"num_images": "4", "num_inference_steps": "50", "filter": OFF},
         headers={"Prefer": "wait=1"},
     )
     assert answer.status_code == 202
@@ -119,8 +120,13 @@ def test_wait_that_is_too_short_answers_202(client: httpx.Client) -> None:
 
 def test_json_with_a_stored_mask_or_base64(client: httpx.Client) -> None:
     mask_id = client.post("/v1/masks", files={"file": FILE["mask"]}).json()["id"]
-    by_id = {"mask_id": mask_id, "num_inference_steps": 1, "seed": 1}
-    by_file = {"mask": base64.b64encode(png(IDS)).decode(), "num_inference_steps": 1, "seed": 1}
+    by_id = {"mask_id": mask_id, "num_inference_steps": 1, "filter": {"policy": "off"}, "seed": 1}
+    by_file = {
+        "mask": base64.b64encode(png(IDS)).decode(),
+        "num_inference_steps": 1,
+        "filter": {"policy": "off"},
+        "seed": 1,
+    }
     jobs = [
         client.post("/v1/generations", params={"wait": 60}, json=body).json() for body in (by_id, by_file)
     ]
@@ -129,7 +135,7 @@ def test_json_with_a_stored_mask_or_base64(client: httpx.Client) -> None:
 
 
 def test_a_running_job_is_canceled_within_a_step_and_others_go_on(client: httpx.Client) -> None:
-    long = {"num_images": "1", "num_inference_steps": "100"}
+    long = {"num_images": "1", "num_inference_steps": "100", "filter": OFF}
     job = client.post("/v1/generations", files=FILE, data=long).json()
     while client.get(f"/v1/jobs/{job['id']}").json()["progress"]["step"] < 2:
         time.sleep(0.05)
@@ -139,14 +145,17 @@ def test_a_running_job_is_canceled_within_a_step_and_others_go_on(client: httpx.
     assert ended["status"] == "canceled"
     assert ended["progress"]["step"] < 100
     assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
-    assert client.get(f"/v1/jobs/{job['id']}/results").json()["items"] == []
+    results = client.get(f"/v1/jobs/{job['id']}/results")
+    assert results.json()["items"] == [], results.text
     assert wait(client, other["id"])["status"] == "succeeded"
     late = client.post(f"/v1/jobs/{other['id']}/cancel")
     assert (late.status_code, late.json()["code"]) == (409, "job_ended")
 
 
 def test_a_waiting_job_is_canceled_at_once(client: httpx.Client) -> None:
-    first = client.post("/v1/generations", files=FILE, data={"num_inference_steps": "60"}).json()
+    first = client.post(
+        "/v1/generations", files=FILE, data={"num_inference_steps": "60", "filter": OFF}
+    ).json()
     second = client.post("/v1/generations", files=FILE, data=STEPS).json()
     assert client.get(f"/v1/jobs/{second['id']}").json()["queue"]["position"] >= 0
     assert client.post(f"/v1/jobs/{second['id']}/cancel").json()["status"] == "canceled"
@@ -172,7 +181,7 @@ def test_ignore_reaches_the_label_and_not_the_model(client: httpx.Client) -> Non
     ids = IDS.copy()
     ids[:64] = 255
     mask = client.post("/v1/masks", files={"file": ("m.png", png(ids))}, data={"ignore": "true"}).json()
-    body = {"mask_id": mask["id"], "num_inference_steps": 1}
+    body = {"mask_id": mask["id"], "num_inference_steps": 1, "filter": {"policy": "off"}}
     sample = client.post("/v1/generations", params={"wait": 60}, json=body).json()["samples"][0]
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(download(sample["mask"]["url"])))), ids)
     assert "ignore" not in sample["prompt"]
@@ -261,7 +270,7 @@ def test_unknown_jobs(client: httpx.Client, path: str, job_id: str) -> None:
 
 
 def test_results_page(client: httpx.Client) -> None:
-    form = {"num_images": "3", "num_inference_steps": "1"}
+    form = {"num_images": "3", "num_inference_steps": "1", "filter": OFF}
     job = client.post("/v1/generations", params={"wait": 60}, files=FILE, data=form).json()
     url = job["links"]["results"]
     first = client.get(url, params={"limit": 2}).json()
@@ -281,7 +290,41 @@ def test_jobs_page(client: httpx.Client) -> None:
 
 
 def test_a_prompt_longer_than_the_model_reads_is_said(client: httpx.Client) -> None:
-    form = {"prompt": "road and building " * 27, "num_inference_steps": "1"}
+    form = {"prompt": "road and building " * 27, "num_inference_steps": "1", "filter": OFF}
     job = client.post("/v1/generations", params={"wait": 60}, files=FILE, data=form).json()
     assert job["status"] == "succeeded"
     assert any("cut off" in warning for warning in job["warnings"])
+
+
+def test_every_picture_is_judged_by_named_rules(client: httpx.Client) -> None:
+    rules = {"policy": "balanced", "max_tries": 1, "keep_rejected": True}
+    form = {"num_images": "1", "num_inference_steps": "2", "filter": json.dumps(rules)}
+    job = client.post("/v1/generations", params={"wait": 60}, files=FILE, data=form).json()
+    (sample,) = job["samples"]
+    by_name = {rule["name"]: rule for rule in sample["filter"]["rules"]}
+    assert by_name["technical"]["passed"] is True
+    assert by_name["mask_agreement"]["passed"] is not None
+    assert by_name["image_text"]["passed"] is None
+    assert "no clip is configured" in by_name["image_text"]["detail"].lower()
+    assert sample["filter"]["accepted"] == all(rule["passed"] is not False for rule in by_name.values())
+    assert sample["image"] is not None, "keep_rejected"
+
+
+def test_a_sample_that_no_try_satisfies_is_exhausted(client: httpx.Client) -> None:
+    impossible = {
+        "max_tries": 2,
+        "thresholds": {"technical": 9},
+    }  # an 8-bit picture has at most 8 bits of entropy
+    body = {
+        "mask": base64.b64encode(png(IDS)).decode(),
+        "num_images": 2,
+        "num_inference_steps": 1,
+        "filter": impossible,
+    }
+    job = client.post("/v1/generations", params={"wait": 60}, json=body).json()
+    assert job["status"] == "succeeded"
+    counts = job["counts"]
+    assert (counts["accepted"], counts["exhausted"], counts["generated"], counts["rejected"]) == (0, 2, 4, 4)
+    assert [sample["status"] for sample in job["samples"]] == ["exhausted", "exhausted"]
+    assert [sample["image"] for sample in job["samples"]] == [None, None]
+    assert [sample["try_number"] for sample in job["samples"]] == [1, 1]

@@ -18,8 +18,9 @@ from worker.lease import Lease, LeaseLost
 from worker.queue import depth, enqueue
 from worker.reconcile import give_back_lost, reconcile
 from worker.results import end, read_result, read_samples, store_request
-from worker.runtime import Resources, Run, perform
-from worker.samples import ImageObject, Labels, SampleRecord
+from worker.run import Resources, Run
+from worker.runtime import perform
+from worker.samples import ImageObject, Labels, SampleRecord, SampleStatus
 from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, cancel_key
@@ -57,7 +58,7 @@ def add_sample(run: Run, index: int) -> None:
     image = ImageObject(key=key, sha256=sha256, width=8, height=8)
     record = SampleRecord(
         index=index,
-        status="accepted",
+        status=SampleStatus.ACCEPTED,
         seed=index,
         prompt="p",
         mask_id="msk_" + "0" * 64,
@@ -107,6 +108,8 @@ def test_progress_never_falls(resources: Resources, lease: Lease, store: Store) 
     def halved(run: Run) -> None:
         run.enter(Phase.SYNTHESIS)
         for done, step in ((0, 1), (0, 2), (0, 1), (0, 2), (0, 3), (1, 1)):
+            if done:
+                add_sample(run, 0)
             run.step(done, step, 3)
             progress = loaded(store, run.job.id).progress
             seen.append((progress.done, progress.step))

@@ -67,11 +67,17 @@ def test_pages_are_newest_first_and_a_tenants_own(store: Store) -> None:
 def test_progress_is_merged_until_the_end(store: Store, redis: Redis) -> None:
     job = make_job()
     store.create(job)
-    report = {"progress": {"done": 1, "total": 2, "step": 3, "steps": 8}, "phase": "synthesis"}
-    redis.set(progress_key(job.id), json.dumps(report))
+    report = {
+        "progress": {"total": 2, "step": 3, "steps": 8},
+        "made": {"accepted": 1, "generated": 2},
+        "phase": "synthesis",
+        "started_at": "2026-11-23T20:00:00Z",
+    }
+    redis.hset(progress_key(job.id), job.id, json.dumps(report))
     seen = store.load(job.id)
     assert seen is not None
     assert (seen.progress.done, seen.progress.step, seen.phase) == (1, 3, Phase.SYNTHESIS)
+    assert (seen.counts.accepted, seen.counts.pending, seen.counts.rejected) == (1, 1, 1)
     store.update(job.id, _ended)
     ended = store.load(job.id)
     assert ended is not None
