@@ -1,4 +1,7 @@
-"""The command line: `earthsynth up | serve | work | demo | models`. Torch is imported by `work` only."""
+"""The command line: `earthsynth up | serve | work | demo | models | dataset … | calibrate`.
+
+Torch is imported by `work` and `calibrate` only.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ import typer
 from pydantic import ValidationError
 
 from deploy import ports
+from deploy.dataset_cli import dataset_app
 from deploy.stack_error import StackError, StackStopped
 from models.errors import EarthSynthError
 
@@ -22,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(dataset_app, name="dataset")
 
 
 def _print_version(asked: bool) -> None:
@@ -122,6 +127,48 @@ def models() -> None:
     from deploy.model_table import print_models
 
     print_models()
+
+
+@app.command()
+def calibrate(
+    data: Annotated[
+        Path, typer.Option(exists=True, file_okay=False, help="Real pairs: images/ and masks/ of class ids.")
+    ],
+    out: Annotated[Path, typer.Option(help="File to write, or a folder that exists.")] = Path(
+        "calibration.json"
+    ),
+    segmenter: Annotated[
+        str | None, typer.Option(help="Segmenter: hub id or folder; absent: nano's own.")
+    ] = None,
+    clip: Annotated[str | None, typer.Option(help="CLIP: hub id or folder; absent: none.")] = None,
+    training: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="What the generator learned from, laid out alike."),
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Take pictures whose name begins so; may be repeated.")
+    ] = None,
+    size: Annotated[int, typer.Option(min=64, max=4096, help="Side of the pictures to come, pixels.")] = 256,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 1,
+) -> None:
+    """Measure R-Filter's thresholds on real pairs that the segmenter never saw, and write them to a file."""
+    from deploy.calibrate import run_calibrate
+
+    if importlib.util.find_spec("torch") is None:
+        raise StackError("calibrating needs torch; run: pip install 'earthsynth[gpu]'")
+    path = run_calibrate(
+        data,
+        out,
+        segmenter=segmenter,
+        clip=clip,
+        training=training,
+        only=tuple(only or ()),
+        size=size,
+        device=device,
+        threads=threads,
+    )
+    typer.echo(path)
 
 
 def _say(line: str) -> None:

@@ -124,3 +124,9 @@ def _alive(client: httpx.Client) -> bool:
         return client.get("/readyz").status_code == 200
     except httpx.TransportError:
         return False
+
+
+def test_calibrate_without_pairs_is_one_line(tmp_path: Path) -> None:
+    done = run("calibrate", "--data", str(tmp_path))
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1), done.stderr
+    assert "no real pairs" in done.stderr
