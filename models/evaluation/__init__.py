@@ -1,0 +1,1 @@
+"""Usefulness, measured: does a segmenter trained with synthetic pictures do better on real ones?"""
