@@ -117,7 +117,6 @@ def _open(
         number=number,
         samples=len(planned),
         shard_images=spec.shard_images,
-        paged=True,
         base=base,
         base_by_category=tally.by_category(),
         unfiltered_of=wanted,
@@ -153,7 +152,9 @@ def _close(run: Run, this: Round) -> None:
             rejected=tally.generated - tally.accepted,
         )
         following = _open(run, this.number + 1, again, base, spec, tally)
-        begin_counting(run.resources.store.redis, run.resources.storage, run.job, following)
+        begin_counting(
+            run.resources.store.redis, run.resources.storage, run.job, following, run.resources.pulse
+        )
         return
     finish_dataset(run, JobStatus.SUCCEEDED, chooser, pages, goal, requested=this.base.requested)
 

@@ -8,6 +8,7 @@ counts, and is rebuilt from those documents when it was lost.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -33,7 +34,7 @@ class Planned(Frozen):
 
 
 class Round(Frozen):
-    """One pass over samples. Without pages they are 0 … samples - 1 in order, `samples_per_mask` of each mask.
+    """One pass over samples. Without a plan they are 0 … samples - 1 in order, `samples_per_mask` of each mask.
 
     `base` and `base_by_category`: the job's counts when it was opened. `unfiltered_of`: the size of the data set, of
     which a random sample of first tries is kept whatever the rules say.
@@ -43,7 +44,7 @@ class Round(Frozen):
     samples: int
     shard_images: int
     samples_per_mask: int = 1
-    paged: bool = False
+    plan: str | None = None
     base: Counts
     base_by_category: dict[int, tuple[int, int]] = Field(default_factory=dict)
     unfiltered_of: int = 0
@@ -75,12 +76,17 @@ class ShardResult(Frozen):
 _PAGE = TypeAdapter(list[tuple[int, int, int]])
 
 
-def open_round(storage: Storage, job: Job, fresh: Round, planned: Iterable[Planned] = ()) -> Round:
-    """Makes the round durable, unless it is already; returns it as it is. `planned`: the samples of a paged one."""
+def open_round(storage: Storage, job: Job, fresh: Round, planned: Iterable[Planned] | None = None) -> Round:
+    """Makes the round durable, unless it is already; returns it as it is. `planned`: its samples, in a plan of pages.
+
+    The plan has a name of its own in every call: one that died before its round was durable must not be met again.
+    """
     prefix = round_prefix(job.tenant, job.id)
-    rows, page = iter(planned), 0
+    if planned is not None:
+        fresh = fresh.model_copy(update={"plan": secrets.token_hex(4)})
+    rows, page = iter(planned or ()), 0
     while part := [(row.index, row.mask, row.first_try) for row in islice(rows, _page_rows(fresh))]:
-        storage.create(_page_key(job, fresh.number, page), _PAGE.dump_json(part), "application/json")
+        storage.create(_page_key(job, fresh, page), _PAGE.dump_json(part), "application/json")
         page += 1
     body = fresh.model_dump_json().encode()
     if storage.create(f"{prefix}{fresh.number:03d}.json", body, "application/json"):
@@ -107,13 +113,13 @@ def last_round(storage: Storage, job: Job) -> Round | None:
 def samples_of(storage: Storage, job: Job, this: Round, shard: int) -> list[Planned]:
     """What the shard has to make."""
     first = shard * this.shard_images
-    if not this.paged:
+    if this.plan is None:
         return [
             Planned(index=index, mask=index // this.samples_per_mask)
             for index in range(first, min(first + this.shard_images, this.samples))
         ]
     page, within = divmod(shard, _PAGE_SHARDS)
-    rows = _PAGE.validate_json(storage.read(_page_key(job, this.number, page)))
+    rows = _PAGE.validate_json(storage.read(_page_key(job, this, page)))
     at = within * this.shard_images
     return [
         Planned(index=index, mask=mask, first_try=first_try)
@@ -157,5 +163,5 @@ def _page_rows(this: Round) -> int:
     return this.shard_images * _PAGE_SHARDS
 
 
-def _page_key(job: Job, round_number: int, page: int) -> str:
-    return f"{round_prefix(job.tenant, job.id)}{round_number:03d}-{page:06d}.json"
+def _page_key(job: Job, this: Round, page: int) -> str:
+    return f"{round_prefix(job.tenant, job.id)}{this.number:03d}-{this.plan}-{page:06d}.json"

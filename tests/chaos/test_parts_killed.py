@@ -16,12 +16,19 @@ from redis import Redis
 from deploy.localstack import LocalStack
 from tests.chaos.checker import check_whole, wait_for
 from tests.conftest import QUICK, settings_of
-from tests.pictures import png, road_and_buildings
+from tests.pictures import OFF, png, road_and_buildings
 from worker.storage import Storage
 
 CHAOS = {"EARTHSYNTH_BATCH_SIZE": "1", "EARTHSYNTH_STALL_SECONDS": "5"}
 FILE = {"mask": ("mask.png", png(road_and_buildings(256)))}
-FORM = {"num_images": "2", "num_inference_steps": "40", "seed": "5", "width": "128", "height": "128"}
+FORM = {
+    "num_images": "2",
+    "num_inference_steps": "40",
+    "filter": OFF,
+    "seed": "5",
+    "width": "128",
+    "height": "128",
+}
 
 
 @pytest.fixture(scope="module")

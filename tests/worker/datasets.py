@@ -53,6 +53,7 @@ class Steps:
     entropy: Entropy = lambda index, number: GOOD
     hash_of: Callable[[int, int], str] | None = None
     taken: list[str] = field(default_factory=list)
+    pulse: Callable[[], None] = lambda: None
     before_shard: Callable[[Run], None] = lambda run: None
 
     @property
@@ -62,7 +63,7 @@ class Steps:
     @property
     def resources(self) -> Resources:
         gpu: Any = Loaded()
-        return Resources(self.settings, "w1", self.store, self.storage, {}, gpu, lambda: None)
+        return Resources(self.settings, "w1", self.store, self.storage, {}, gpu, self.pulse)
 
     def submit(self, *categories: set[int], shard_images: int = 2, **asked: Any) -> Job:
         """A data set over one 8 x 8 mask for each set of categories, which share its rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,13 +15,22 @@ from models.rfilter.rules import Policy
 from tests.worker.datasets import BAD, GOOD, Steps
 from tests.worker.records import make_job
 from tests.worker.test_lease import take
-from worker.jobs import Job, JobStatus
+from worker.jobs import Job, JobStatus, Made
 from worker.lease import Canceled, LeaseQueue
 from worker.pages import read_pages
 from worker.queue import depth, enqueue, queue_key, shard_of
 from worker.reconcile import give_back_lost, reconcile
 from worker.results import read_result, read_samples
-from worker.rounds import read_shard, shard_results
+from worker.rounds import (
+    Planned,
+    Round,
+    ShardResult,
+    commit_shard,
+    open_round,
+    read_shard,
+    samples_of,
+    shard_results,
+)
 from worker.run import Run
 from worker.samples import SampleRecord, SampleStatus
 from worker.selection import current_selection, filter_anew
@@ -292,6 +302,70 @@ def test_a_hopeless_job_ends_after_three_shards(steps: Steps) -> None:
     assert ended.error is not None
     assert ended.error.code == "model_unavailable"
     assert sum(1 for taken in steps.taken if shard_of(taken)) == 3
+    assert [attempt.outcome for attempt in ended.attempts] == ["failed"]
+
+
+def test_a_shard_canceled_between_being_taken_and_being_begun(steps: Steps) -> None:
+    job = steps.submit({ROAD}, samples_per_mask=8)
+    steps.one()
+    lease = take(steps.redis, "w1")
+    assert lease is not None
+    steps.intake.cancel("local", job.id)
+    steps.do(lease)
+    steps.all()
+    assert job_of(steps, job).status is JobStatus.CANCELED
+
+
+def test_a_goal_survives_a_lost_redis_in_its_second_round(steps: Steps) -> None:
+    """The second round counts from the first one's counts, and they are in storage too."""
+    steps.entropy = lambda index, number: BAD if index < 3 else GOOD
+    goal = {"accepted_per_category": {"road": 6}}
+    job = steps.submit({ROAD}, {TREE}, goal=goal, filter={"max_tries": 1})
+    while not any(taken.startswith(f"{job.id}-001-") for taken in steps.taken):
+        steps.one()
+    before = job_of(steps, job).counts
+    steps.redis.flushall()
+    reconcile(steps.redis, steps.store, steps.storage, steps.settings)
+    steps.one()
+    assert job_of(steps, job).counts == before
+    steps.all()
+    ended = job_of(steps, job)
+    selection = current_selection(steps.storage, job)
+    assert selection is not None
+    assert selection.report.goal is not None
+    assert selection.report.goal["road"].reached
+    assert len(delivered(steps, job)) == ended.counts.requested
+
+
+def test_the_conductor_of_many_shards_shows_life_while_it_reads(
+    settings: Settings, redis: Redis, store: Store, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its supervisor would kill it otherwise: never a hundred reads of storage without a sign of life."""
+    silent, longest = 0, 0
+    read = Storage.read
+
+    def counted(self: Storage, key: str, **options: Any) -> bytes:
+        nonlocal silent, longest
+        silent += 1
+        longest = max(longest, silent)
+        return read(self, key, **options)
+
+    def pulse() -> None:
+        nonlocal silent
+        silent = 0
+
+    steps = Steps(settings, redis, store, storage, pulse=pulse)
+    job = steps.submit({ROAD}, samples_per_mask=600)
+    steps.one()
+    for shard in range(300):
+        lost = ShardResult(round=0, shard=shard, attempt=1, worker="", made=Made(failed=2))
+        commit_shard(storage, job, lost)
+    steps.redis.flushall()
+    monkeypatch.setattr(Storage, "read", counted)
+    reconcile(redis, store, storage, settings)
+    steps.all()
+    assert job_of(steps, job).counts.failed == 600
+    assert longest < 100
 
 
 def test_a_shard_that_kills_every_worker_fails_alone(steps: Steps) -> None:
@@ -360,6 +434,24 @@ def test_a_goal_stops_at_max_tries(steps: Steps) -> None:
     reason = selection.report.goal["road"].reason
     assert reason is not None
     assert reason.startswith("max_tries is used up")
+
+
+def test_a_plan_that_died_before_its_round_is_not_met_again(steps: Steps) -> None:
+    """The conductor died between the plan's pages and the round's document; the next one plans otherwise."""
+    job = steps.submit({ROAD}, {TREE}, samples_per_mask=1)
+    fresh = Round(number=0, samples=1, shard_images=2, base=job.counts)
+    died = [Planned(index=7, mask=1), Planned(index=8, mask=1)]
+    create = steps.storage.create
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            steps.storage,
+            "create",
+            lambda key, *rest: sys.exit() if key.endswith("/000.json") else create(key, *rest),
+        )
+        with pytest.raises(SystemExit):
+            open_round(steps.storage, job, fresh, died)
+    this = open_round(steps.storage, job, fresh, [Planned(index=0, mask=0)])
+    assert samples_of(steps.storage, job, this, 0) == [Planned(index=0, mask=0)]
 
 
 def test_a_goal_that_no_mask_shows_is_refused(steps: Steps) -> None:
