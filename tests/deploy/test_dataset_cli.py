@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +126,23 @@ def test_from_a_folder_of_masks_to_a_folder_of_labels(
     assert absent.stderr.startswith(f"error: {dataset_id} has no usable export in the format voc; make one:")
 
 
+@contextlib.contextmanager
+def in_foreground(command: list[str], env: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that Ctrl-C reaches, also where these tests run in the background, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        process = subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
 def test_ctrl_c_leaves_the_job_and_a_canceled_job_is_3(
     service: LocalStack, client: httpx.Client, spec: Path, masks: Path
 ) -> None:
@@ -133,12 +152,12 @@ def test_ctrl_c_leaves_the_job_and_a_canceled_job_is_3(
     assert made.returncode == 0, made.stderr
     job_id = made.stdout.strip()
     command, env = words(service.api_url, "watch", job_id)
-    watching = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert watching.stderr is not None
-    first = watching.stderr.readline()
-    assert "/1000, " in first
-    watching.send_signal(signal.SIGINT)
-    _, said = watching.communicate(timeout=20)
+    with in_foreground(command, env) as watching:
+        assert watching.stderr is not None
+        first = watching.stderr.readline()
+        assert "/1000, " in first
+        watching.send_signal(signal.SIGINT)
+        _, said = watching.communicate(timeout=20)
     assert watching.returncode == 130
     assert f"stopped watching; {job_id} goes on" in said
     assert "Traceback" not in said
