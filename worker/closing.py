@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from worker.acceptance import GoalTally
 from worker.dataset_specs import DatasetSpec
-from worker.exporting import export_formats
+from worker.exporting import promise_exports, start_exports
 from worker.intake import Intake
-from worker.jobs import Counts, JobError, JobStatus, ModelRef, now
+from worker.jobs import Counts, JobError, JobStatus, ModelRef, new_job_id, now
 from worker.lease import Lease
 from worker.pages import Page
 from worker.rounds import last_round, shard_results
@@ -40,8 +40,15 @@ def finish_dataset(
     )
     spec = DatasetSpec.model_validate(job.request)
     report = tally.report(same_mask_distance=chooser.same_mask_distance, goal=goal)
+    wanted = spec.formats if status is JobStatus.SUCCEEDED and tally.accepted else ()
     selection = Selection(
-        number=0, filter=spec.filter, created_at=now(), counts=counts, pages=pages, report=report
+        number=0,
+        filter=spec.filter,
+        created_at=now(),
+        counts=counts,
+        pages=pages,
+        report=report,
+        exports=tuple(new_job_id() for _ in wanted),
     )
     if not keep_selection(storage, job, selection):  # a conductor before us died between the two documents
         run.discard()
@@ -50,12 +57,14 @@ def finish_dataset(
     made = _Shards.read(run)
     if status is JobStatus.SUCCEEDED and made.error is not None and not tally.generated:
         status, error = JobStatus.FAILED, made.error
+    job = job.model_copy(update={"counts": selection.counts, "model": made.model or job.model})
+    if selection.exports:
+        promise_exports(_intake(run.resources), job, selection, spec)
     end_as(
         run,
-        job.model_copy(update={"counts": selection.counts}),
+        job,
         status,
         error=error,
-        model=made.model or job.model,
         warnings=(*job.warnings, *made.warnings, *selection.report.warnings),
         progress=job.progress.model_copy(
             update={"done": requested, "total": requested, "eta_seconds": None, "step": 0, "steps": 0}
@@ -96,10 +105,11 @@ def fail_dataset(run: Run, error: JobError) -> None:
 
 
 def after_end(resources: Resources, lease: Lease) -> None:
-    """Starts the exports that the request asked for. May be repeated: their ids follow from the data set's."""
+    """Queues the exports that were promised. May be repeated."""
     job = resources.store.load(lease.job_id)
-    if job is None or job.status is not JobStatus.SUCCEEDED:
-        return
-    spec = DatasetSpec.model_validate(job.request)
-    if spec.formats:
-        export_formats(Intake(resources.settings, resources.store, resources.storage), job, spec)
+    if job is not None and job.status is JobStatus.SUCCEEDED:
+        start_exports(_intake(resources), job)
+
+
+def _intake(resources: Resources) -> Intake:
+    return Intake(resources.settings, resources.store, resources.storage)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
-
-from ulid import ULID
 
 from models.errors import Conflict
 from models.export.options import ExportOptions
@@ -13,7 +10,8 @@ from worker.dataset_specs import DatasetSpec, ExportSpec
 from worker.intake import Intake
 from worker.jobs import Job, new_job_id
 from worker.layout import export_marker_key, exports_prefix
-from worker.selection import current_selection
+from worker.results import store_request
+from worker.selection import Selection, current_selection, read_selection
 from worker.storage import Storage
 
 
@@ -22,8 +20,6 @@ def submit_export(
     dataset: Job,
     options: ExportOptions,
     splits: dict[str, float] | None = None,
-    *,
-    job_id: str | None = None,
 ) -> Job:
     """Accepts an export of what the data set delivers now. Raises Conflict while there is nothing to export."""
     selection = current_selection(intake.storage, dataset) if dataset.ended else None
@@ -34,26 +30,46 @@ def submit_export(
         )
     if not selection.counts.accepted:
         raise Conflict("No sample was accepted, so there is nothing to export.", code="dataset_empty")
-    spec = ExportSpec(
+    export_id = new_job_id()
+    _mark(intake, dataset, export_id)
+    spec = _spec(dataset, selection, options, splits)
+    return intake.submit(dataset.tenant, spec, dataset.model, (), job_id=export_id)
+
+
+def promise_exports(intake: Intake, dataset: Job, selection: Selection, asked: DatasetSpec) -> None:
+    """Makes the exports that the data set was asked with durable, before it ends; repeated, they are the same jobs.
+
+    From here on they will be made, whatever dies: `start_exports` queues them, or else the reconciler finds them.
+    """
+    for export_id, options in zip(selection.exports, asked.formats, strict=True):
+        _mark(intake, dataset, export_id)
+        spec = _spec(dataset, selection, options, None)
+        store_request(intake.storage, intake.draft(dataset.tenant, spec, dataset.model, (), job_id=export_id))
+
+
+def start_exports(intake: Intake, dataset: Job) -> None:
+    """Queues what was promised, once the data set has ended. May be repeated."""
+    selection = read_selection(intake.storage, dataset, 0)
+    for export_id in selection.exports if selection else ():
+        intake.find(dataset.tenant, export_id)
+
+
+def _spec(
+    dataset: Job, selection: Selection, options: ExportOptions, splits: dict[str, float] | None
+) -> ExportSpec:
+    return ExportSpec(
         dataset_id=dataset.id,
         selection=selection.number,
         options=options,
         splits=splits or DatasetSpec.model_validate(dataset.request).splits,
         samples=selection.counts.accepted,
     )
-    export_id = job_id or new_job_id()
+
+
+def _mark(intake: Intake, dataset: Job, export_id: str) -> None:
+    """Lists the export with the data set."""
     marker = export_marker_key(dataset.tenant, dataset.id, export_id)
     intake.storage.create(marker, b"{}", "application/json")
-    return intake.submit(dataset.tenant, spec, dataset.model, (), job_id=export_id)
-
-
-def export_formats(intake: Intake, dataset: Job, spec: DatasetSpec) -> None:
-    """Submits the exports that the data set was asked with; repeated, they are the same jobs."""
-    selection = current_selection(intake.storage, dataset)
-    if selection is None or not selection.counts.accepted:
-        return
-    for options in spec.formats:
-        submit_export(intake, dataset, options, job_id=_own_id(dataset, options))
 
 
 def exports_of(storage: Storage, dataset: Job) -> Iterator[str]:
@@ -61,10 +77,3 @@ def exports_of(storage: Storage, dataset: Job) -> Iterator[str]:
     prefix = exports_prefix(dataset.tenant, dataset.id)
     for key in storage.keys(prefix):
         yield key.removeprefix(prefix).removesuffix(".json")
-
-
-def _own_id(dataset: Job, options: ExportOptions) -> str:
-    """The id of the data set's own export with these options: its time is the data set's, the rest a hash of both."""
-    digest = hashlib.sha256(f"{dataset.id} {options.model_dump_json()}".encode()).digest()
-    stamp = ULID.from_str(dataset.id.removeprefix("job_").upper()).bytes[:6]
-    return f"job_{str(ULID(stamp + digest[:10])).lower()}"

@@ -109,11 +109,27 @@ class Intake:
         *,
         job_id: str | None = None,
     ) -> Job:
-        """Accepts the job: durable in storage first, then known, then queued. The same `job_id` is one job."""
+        """Accepts the job: durable in storage first, then known, then queued."""
         if depth(self.store.redis) >= self.settings.max_queue_depth:
             raise Overloaded(f"{self.settings.max_queue_depth} jobs are waiting already. Try again later.")
+        job = self.draft(tenant, spec, model, warnings, job_id=job_id)
+        store_request(self.storage, job)
+        self.store.create(job)
+        enqueue(self.store.redis, job)
+        return job
+
+    def draft(
+        self,
+        tenant: str,
+        spec: Spec,
+        model: ModelRef,
+        warnings: tuple[str, ...],
+        *,
+        job_id: str | None = None,
+    ) -> Job:
+        """The record of a new job, which nobody but the caller knows yet."""
         created_at = now()
-        job = Job(
+        return Job(
             id=job_id or new_job_id(created_at),
             tenant=tenant,
             kind=JobKind(spec.kind),
@@ -125,10 +141,6 @@ class Intake:
             model=model,
             warnings=warnings,
         )
-        store_request(self.storage, job)
-        self.store.create(job)
-        enqueue(self.store.redis, job)
-        return job
 
     def find(self, tenant: str, job_id: str) -> Job:
         """The job, from Redis or, where Redis has forgotten it, from storage. Raises NotFound."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import Field
 
-from models.errors import Conflict, NotFound
+from models.errors import NotFound
 from worker.jobs import Attempt, Counts, Frozen, Job, JobError, JobStatus, now
 from worker.layout import request_key, result_key
 from worker.pages import Page, read_pages
@@ -63,14 +63,6 @@ def read_result(storage: Storage, tenant: str, job_id: str) -> Result | None:
         return Result.model_validate_json(storage.read(result_key(tenant, job_id)))
     except NotFound:
         return None
-
-
-def find_result(storage: Storage, tenant: str, job_id: str) -> Result:
-    """The result of a job that has ended; raises Conflict where it has none."""
-    result = read_result(storage, tenant, job_id)
-    if result is None:
-        raise Conflict(f"Job {job_id} has not ended.", code="dataset_not_ready")
-    return result
 
 
 def read_samples(storage: Storage, result: Result, *, after: int = -1) -> Iterator[SampleRecord]:

@@ -129,8 +129,8 @@ class Run:
     def counts(self) -> Counts:
         return Counts(requested=self.requested, pending=self.requested).plus(self.made)
 
-    def report(self, progress: Progress) -> None:
-        """Tells Redis, with the renewal of the lease."""
+    def report(self, progress: Progress, *, outcome: str = "worker_lost") -> None:
+        """Tells Redis, with the renewal of the lease. `outcome`: how it ended, if nothing more is heard of it."""
         self._progress = progress
         report = {
             "progress": progress.model_dump(),
@@ -138,6 +138,7 @@ class Run:
             "phase": self._phase,
             "worker": self.resources.name,
             "started_at": self.started_at.isoformat(),
+            "outcome": outcome,
         }
         self.lease.renew(json.dumps(report))
 

@@ -32,7 +32,7 @@ _READ_THREADS = 4  # they wait for S3
 
 
 class Selection(Frozen):
-    """What the data set delivers since `created_at`."""
+    """What the data set delivers since `created_at`. `exports`: the jobs that export it without being asked again."""
 
     number: int
     filter: FilterSpec
@@ -40,6 +40,7 @@ class Selection(Frozen):
     counts: Counts
     pages: tuple[Page, ...]
     report: Report
+    exports: tuple[str, ...] = ()
 
 
 def as_recorded(verdicts: Iterable[Verdict]) -> tuple[RuleVerdict, ...]:

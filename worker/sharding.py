@@ -84,6 +84,7 @@ def _sharding(
     except Unavailable as error:
         log.warning("shard put back", entry=lease.entry_id, code=error.code, detail=error.message)
         if run.attempt < resources.settings.max_attempts:
+            run.report(run.progress, outcome=error.code)
             run.discard()
             raise
         commit(run, place, JobError(code=error.code, detail=error.message, retryable=True))
@@ -135,13 +136,14 @@ def _note_lost_worker(run: Run) -> Job:
     """The job with the attempt before this one, which ended without a word, in its record."""
     with reachable():
         said: Any = run.resources.store.redis.hget(progress_key(run.job.id), run.lease.entry_id)
-    report = json.loads(said) if said else {"worker": "unknown", "started_at": run.started_at.isoformat()}
+    unheard = {"worker": "unknown", "started_at": run.started_at.isoformat(), "outcome": "worker_lost"}
+    report = json.loads(said) if said else unheard
     lost = Attempt(
         number=run.attempt - 1,
         worker=report["worker"],
         started_at=datetime.fromisoformat(report["started_at"]),
         ended_at=now(),
-        outcome="worker_lost",
+        outcome=report["outcome"],
     )
 
     def add(job: Job) -> Job:  # before the one that is under way

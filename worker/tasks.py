@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.condition_sampling import sample_condition
+from models.errors import Unavailable
 from models.masks import resize_ids
 from models.rfilter.rules import Policy
 from worker.dataset_specs import DatasetSpec, ExportSpec
@@ -20,7 +21,7 @@ from worker.intake import read_mask
 from worker.jobs import Phase
 from worker.making import Wanted, make_samples
 from worker.mask_sets import MaskSetEntry, entries, find_mask_set
-from worker.results import find_result
+from worker.results import read_result
 from worker.rounds import Planned, Round
 from worker.run import Run
 from worker.selection import read_calibration
@@ -83,7 +84,10 @@ def export(run: Run) -> None:
     """One selection of a data set, written in one format, read back by public readers, stored as one archive."""
     spec = ExportSpec.model_validate(run.job.request)
     storage = run.resources.storage
-    dataset = find_result(storage, run.job.tenant, spec.dataset_id).job
+    ended = read_result(storage, run.job.tenant, spec.dataset_id)
+    if ended is None:  # found by the reconciler while the data set's last document was being written
+        raise Unavailable("The data set has not ended yet.", code="dataset_not_ready")
+    dataset = ended.job
     run.enter(Phase.EXPORT)
     with tempfile.TemporaryDirectory(prefix="earthsynth-export-") as scratch:
         folder = Path(scratch) / "export"

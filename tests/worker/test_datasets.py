@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 from redis import Redis
 
-from models.errors import Conflict, InvalidInput, ModelUnavailable
+from models.errors import Conflict, InvalidInput, ModelUnavailable, Unavailable
 from models.rfilter.rules import Policy
 from tests.worker.datasets import BAD, GOOD, Steps
 from tests.worker.records import make_job
 from tests.worker.test_lease import take
+from worker import conducting
+from worker.exporting import exports_of
 from worker.jobs import Job, JobStatus, Made
 from worker.lease import Canceled, LeaseQueue
 from worker.pages import read_pages
@@ -289,6 +291,24 @@ def test_a_failing_shard_costs_its_own_samples(steps: Steps) -> None:
     assert not any("secret" in warning for warning in ended.warnings)
 
 
+def test_a_shard_that_storage_failed_is_put_back_and_says_so(steps: Steps) -> None:
+    job = steps.submit({ROAD}, samples_per_mask=2)
+    steps.one()
+
+    def away(run: Run) -> None:
+        raise Unavailable("no storage", code="storage_unavailable")
+
+    steps.before_shard = away
+    with pytest.raises(Unavailable):
+        steps.one()
+    steps.before_shard = lambda run: None
+    give_back_lost(steps.redis, steps.store, steps.storage, steps.settings, owner="w1")
+    steps.all()
+    ended = job_of(steps, job)
+    assert [attempt.outcome for attempt in ended.attempts] == ["storage_unavailable", "succeeded"]
+    assert ended.counts.accepted == 2
+
+
 def test_a_hopeless_job_ends_after_three_shards(steps: Steps) -> None:
     job = steps.submit({ROAD}, samples_per_mask=100)
 
@@ -460,6 +480,36 @@ def test_a_goal_that_no_mask_shows_is_refused(steps: Steps) -> None:
     assert caught.value.code == "goal_unreachable"
     assert caught.value.errors[0].pointer == "/goal/accepted_per_category/water"
     assert depth(steps.redis) == 0
+
+
+@pytest.mark.parametrize("dies", ["_conduct", "after_end"])
+def test_exports_that_were_asked_for_are_made_whoever_dies(
+    steps: Steps, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    """The conductor dies when the data set has ended, before or while its exports are queued."""
+    job = steps.submit({ROAD}, {TREE}, samples_per_mask=1, formats=["coco", {"format": "semantic"}])
+    steps.one()
+    steps.one()
+    real = getattr(conducting, dies)
+
+    def die(*arguments: Any) -> None:
+        if dies == "_conduct":
+            real(*arguments)
+        raise SystemExit(1)
+
+    monkeypatch.setattr(conducting, dies, die)
+    with pytest.raises(SystemExit):
+        steps.one(owner="dead")
+    monkeypatch.undo()
+    assert job_of(steps, job).status is JobStatus.SUCCEEDED
+    assert depth(steps.redis) == 0
+    give_back_lost(steps.redis, steps.store, steps.storage, steps.settings, owner="dead")
+    assert reconcile(steps.redis, steps.store, steps.storage, steps.settings) == 2
+    assert reconcile(steps.redis, steps.store, steps.storage, steps.settings) == 0
+    selection = current_selection(steps.storage, job)
+    assert selection is not None
+    waiting = {entry.decode() for entry in steps.redis.lrange(queue_key(), 0, -1)}  # type: ignore[union-attr]
+    assert waiting == set(selection.exports) == set(exports_of(steps.storage, job))
 
 
 def test_refiltering_goes_there_and_back(steps: Steps) -> None:
