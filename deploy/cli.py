@@ -1,4 +1,5 @@
-"""The command line: `earthsynth up | serve | work | demo | models | dataset … | calibrate`.
+"""The command line: `earthsynth up | serve | work | demo | models | dataset … | calibrate |
+prepare | preview`.
 
 Torch is imported by `work` and `calibrate` only.
 """
@@ -14,7 +15,7 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from deploy import ports
+from deploy import ports, training_cli
 from deploy.dataset_cli import dataset_app
 from deploy.stack_error import StackError, StackStopped
 from models.errors import EarthSynthError
@@ -27,6 +28,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dataset_app, name="dataset")
+app.command()(training_cli.prepare)
+app.command()(training_cli.preview)
 
 
 def _print_version(asked: bool) -> None:

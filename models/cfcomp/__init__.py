@@ -1,0 +1,1 @@
+"""CF-Comp, training on counterfactual compositions: training pairs, selection, composition and loss."""
