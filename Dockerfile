@@ -45,12 +45,13 @@ CMD ["earthsynth", "serve", "--trust-network"]
 
 FROM run AS worker
 COPY --from=build-worker /opt/earthsynth /opt/earthsynth
-# Downloaded weights; made here so that a named volume mounted on it belongs to the user that runs.
-RUN install --directory --owner=10001 --group=10001 /var/cache/huggingface
+# Downloaded weights and published models; made here so that a named volume mounted there belongs to the user that runs.
+RUN install --directory --owner=10001 --group=10001 /var/cache/huggingface /var/cache/earthsynth
 ENV HF_HOME=/var/cache/huggingface \
+    EARTHSYNTH_MODEL_CACHE=/var/cache/earthsynth/models \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-VOLUME /var/cache/huggingface
+VOLUME /var/cache/huggingface /var/cache/earthsynth
 USER 10001:10001
 # No port to ask: the supervisor restarts a worker that dies or stalls, and GET /v1/workers says how it is.
 HEALTHCHECK NONE

@@ -8,13 +8,14 @@ WORKERS ?= 1
 OUT ?= demo
 EVAL_DATA ?= data
 EVAL_OUT ?= evaluation
+ABLATION_OUT ?= ablation
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format chaos bench eval clean
+.PHONY: help install demo up test check format chaos bench eval ablation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -58,6 +59,9 @@ bench: $(STAMP) ## Run the benchmarks
 
 eval: $(STAMP) ## Measure whether synthetic pictures help a segmenter: EVAL_DATA=folder with train/ and val/
 	@$(BIN)/python -m models.evaluation --data $(EVAL_DATA) --out $(EVAL_OUT)
+
+ablation: $(STAMP) ## Measure what CF-Comp does for nano: EVAL_DATA=folder with train/ and val/
+	@$(BIN)/python -m models.cfcomp.ablation --data $(EVAL_DATA) --out $(ABLATION_OUT)
 
 clean: ## Remove caches and the demo's output; .venv and data folders stay
 	@rm -rf .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist demo

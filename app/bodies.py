@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
-from typing import TypeVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import BinaryIO, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
@@ -43,6 +45,51 @@ async def parse_body(
     async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
         data = await _file_bytes(form, file)
         return model.model_validate(_fields(form, file, lists)), data
+
+
+@asynccontextmanager
+async def parse_upload(
+    request: Request, model: type[_Model]
+) -> AsyncIterator[tuple[_Model, BinaryIO | None]]:
+    """The validated body, and its file part `file` (multipart only), which is on disk and gone afterwards.
+
+    Raises UnsupportedFormat (415) for another type.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind == "application/json":
+        yield model.model_validate_json(await request.body(), strict=True), None
+    elif kind == "multipart/form-data":
+        async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+            fields, file = _upload_parts(form)
+            yield model.model_validate(fields), file
+    else:
+        raise UnsupportedFormat(
+            "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
+        )
+
+
+def _upload_parts(form: FormData) -> tuple[dict[str, str], BinaryIO | None]:
+    """The fields and the file part, which the parser has streamed into a temporary file without a name."""
+    fields: dict[str, str] = {}
+    file: BinaryIO | None = None
+    for name, value in form.multi_items():
+        if name in fields:
+            raise InvalidInput(f"The form field {name} is there more than once.", code="repeated_field")
+        if isinstance(value, UploadFile) != (name == "file"):
+            raise InvalidInput(
+                "The form field file, and no other, must be a file part (with curl: -F file=@FILE.zip).",
+                code="file_expected" if name == "file" else "unexpected_file",
+                errors=[
+                    FieldError(f"/{name[:100]}", "must be a file part" if name == "file" else "is no file")
+                ],
+            )
+        if isinstance(value, UploadFile):
+            if file is not None:
+                raise InvalidInput("Send one file, a zip.", code="too_many_files")
+            file = value.file
+        else:
+            fields[name] = value
+    return fields, file
 
 
 async def _file_bytes(form: FormData, name: str) -> bytes | None:

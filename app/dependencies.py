@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
+from anyio import CapacityLimiter
 from fastapi import Depends, Path, Request
 from redis.asyncio import Redis as AsyncRedis
 
-from models.catalog import ModelCard
+from app.doorbell import Doorbell
 from worker.intake import Intake
 from worker.layout import LOCAL_TENANT
+from worker.registry import ModelRegistry
 from worker.settings import Settings
 
 
@@ -21,8 +22,11 @@ class AppResources:
 
     settings: Settings
     intake: Intake
-    catalog: Mapping[str, ModelCard]
+    registry: ModelRegistry
     async_redis: AsyncRedis
+    doorbell: Doorbell
+    # one at a time: a preview takes hundreds of MB
+    preview_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
 def resources(request: Request) -> AppResources:

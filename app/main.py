@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 from starlette.concurrency import run_in_threadpool
 
 from app import middleware, problems
 from app.dependencies import AppResources
+from app.doorbell import Doorbell
 from app.openapi import install as install_openapi
-from app.routes import catalog, datasets, generations, health, jobs, mask_sets, masks, workers
+from app.routes import (
+    catalog,
+    datasets,
+    events,
+    generations,
+    health,
+    jobs,
+    mask_sets,
+    masks,
+    models,
+    training_sets,
+    trainings,
+    workers,
+)
 from models.catalog import catalog as model_catalog
 from models.catalog import find_model
 from models.errors import Unavailable
 from worker.intake import Intake
 from worker.logs import configure_logs, get_logger
+from worker.registry import ModelRegistry
 from worker.settings import Settings, settings
 from worker.storage import Storage
 from worker.store import Store, connect
@@ -37,16 +56,19 @@ def create_app(config: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis, storage = connect(config), Storage(config)
-        async_redis = AsyncRedis.from_url(
-            config.redis_url.get_secret_value(), socket_connect_timeout=1, socket_timeout=2
-        )
+        async_redis, doorbell = _async_redis(config), Doorbell(config.redis_url.get_secret_value())
         intake = Intake(config, Store(redis), storage)
-        app.state.resources = AppResources(config, intake, cards, async_redis)
+        registry = ModelRegistry(storage, cards, config.default_model)
+        app.state.resources = AppResources(config, intake, registry, async_redis, doorbell)
         try:
             await run_in_threadpool(storage.prepare)
         except Unavailable as error:  # /readyz says so until it is back; nothing is accepted meanwhile
             log.warning("storage is not ready", code=error.code, detail=error.message)
+        listening = asyncio.create_task(doorbell.listen())
         yield
+        doorbell.close()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
         await async_redis.aclose()
         redis.close()
 
@@ -61,9 +83,35 @@ def create_app(config: Settings | None = None) -> FastAPI:
     middleware.install(
         app,
         max_body_bytes=config.max_upload_bytes,
-        max_form_bytes={"/v1/mask-sets": config.max_archive_bytes},
+        max_form_bytes=dict.fromkeys(("/v1/mask-sets", "/v1/training-sets"), config.max_archive_bytes),
     )
-    for module in (health, catalog, masks, mask_sets, generations, datasets, jobs, workers):
+    for module in (
+        health,
+        catalog,
+        models,
+        masks,
+        mask_sets,
+        generations,
+        datasets,
+        training_sets,
+        trainings,
+        jobs,
+        events,
+        workers,
+    ):
         app.include_router(module.router)
     install_openapi(app)
     return app
+
+
+def _async_redis(config: Settings) -> AsyncRedis:
+    """A client for whatever waits: hundreds of streams take turns at its connections, instead of failing."""
+    pool = BlockingConnectionPool.from_url(
+        config.redis_url.get_secret_value(),
+        max_connections=20,
+        timeout=5,
+        socket_connect_timeout=1,
+        socket_timeout=2,
+        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
+    )
+    return AsyncRedis.from_pool(pool)

@@ -11,7 +11,7 @@ from redis import Redis
 from app.problems import Problem, problem
 from worker.intake import MaskCategory, MaskRecord
 from worker.jobs import Attempt, Counts, Job, JobKind, JobStatus, ModelRef, Phase, Progress
-from worker.queue import position
+from worker.queue import position, queue_of
 from worker.samples import FilterVerdict, LabelAnnotation, SampleRecord, SampleStatus
 from worker.storage import Storage
 
@@ -25,6 +25,7 @@ class QueueView(BaseModel):
 
 class JobLinks(BaseModel):
     self: str
+    events: str
     results: str
     cancel: str
 
@@ -127,7 +128,7 @@ class MaskView(BaseModel):
 
 def job_view(job: Job, redis: Redis) -> JobView:
     """The job as clients see it; a queued one with its place in the queue."""
-    place = position(redis, job.id) if job.status is JobStatus.QUEUED else None
+    place = position(redis, job.id, queue_of(job.kind)) if job.status is JobStatus.QUEUED else None
     return JobView(
         id=job.id,
         kind=job.kind,
@@ -149,6 +150,7 @@ def job_view(job: Job, redis: Redis) -> JobView:
         error=job_problem(job),
         links=JobLinks(
             self=f"/v1/jobs/{job.id}",
+            events=f"/v1/jobs/{job.id}/events",
             results=f"/v1/jobs/{job.id}/results",
             cancel=f"/v1/jobs/{job.id}/cancel",
         ),
@@ -175,10 +177,10 @@ def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
         image=None
         if image is None
         else ImageView(
-            **dict(_file(storage, image.key)), sha256=image.sha256, width=image.width, height=image.height
+            **dict(file_view(storage, image.key)), sha256=image.sha256, width=image.width, height=image.height
         ),
-        mask=_file(storage, record.mask_key),
-        label=_file(storage, record.label.key if record.label else record.mask_key),
+        mask=file_view(storage, record.mask_key),
+        label=file_view(storage, record.label.key if record.label else record.mask_key),
         labels=LabelsView(
             categories=list(record.labels.categories), annotations=list(record.labels.annotations)
         ),
@@ -192,7 +194,7 @@ def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
     )
 
 
-def _file(storage: Storage, key: str) -> FileView:
+def file_view(storage: Storage, key: str) -> FileView:
     url, ends = storage.presign(key)
     return FileView(url=url, expires_at=ends)
 

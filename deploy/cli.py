@@ -1,13 +1,14 @@
-"""The command line: `earthsynth up | serve | work | demo | models | dataset … | calibrate |
-prepare | preview`.
+"""The command line: `earthsynth up | serve | work | demo | models … | dataset … | calibrate |
+training-set … | train | prepare | preview`.
 
-Torch is imported by `work` and `calibrate` only.
+Torch is imported by `work`, `calibrate` and `train --local` only.
 """
 
 from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -15,10 +16,14 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from deploy import ports, training_cli
+from deploy import ports, train_cli, training_cli
 from deploy.dataset_cli import dataset_app
+from deploy.models_cli import models_app
 from deploy.stack_error import StackError, StackStopped
+from deploy.training_set_cli import training_set_app
 from models.errors import EarthSynthError
+
+_MOST_FAULTS = 20  # wrong files or fields that are listed
 
 app = typer.Typer(
     name="earthsynth",
@@ -28,6 +33,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(models_app, name="models")
+app.add_typer(training_set_app, name="training-set")
+app.command()(train_cli.train)
 app.command()(training_cli.prepare)
 app.command()(training_cli.preview)
 
@@ -52,6 +60,7 @@ def up(
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the API on 127.0.0.1.")] = 8000,
     data: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".earthsynth"),
     workers: Annotated[int, typer.Option(min=0, max=16, help="Worker processes.")] = 1,
+    trainers: Annotated[int, typer.Option(min=0, max=16, help="Processes for trainings.")] = 1,
 ) -> None:
     """Run the whole stack on this machine, in the foreground, until Ctrl-C."""
     from deploy import readiness
@@ -59,7 +68,14 @@ def up(
     from deploy.stop_signals import stop_on_signals
     from worker.settings import settings
 
-    stack = LocalStack(data, port=port, workers=workers, worker_seconds=settings().load_seconds, report=_say)
+    stack = LocalStack(
+        data,
+        port=port,
+        workers=workers,
+        trainers=trainers,
+        worker_seconds=settings().load_seconds,
+        report=_say,
+    )
     stop_on_signals(stack)
     with stack:
         for worker in readiness.worker_states(stack.api_url):
@@ -79,8 +95,7 @@ def serve(
     ] = False,
 ) -> None:
     """Run the API alone; its settings are EARTHSYNTH_* variables."""
-    import uvicorn
-
+    from deploy.api_server import run_api
     from worker.settings import settings
 
     if not (trust_network or ports.is_loopback(settings().host)):
@@ -88,21 +103,19 @@ def serve(
             f"there are no API keys yet, so whoever reaches {settings().host} may use this service; set "
             "EARTHSYNTH_HOST=127.0.0.1, or say --trust-network where a proxy or a private network protects it"
         )
-    uvicorn.run(
-        "app.main:create_app",
-        factory=True,
-        host=settings().host,
-        port=settings().port,
-        timeout_graceful_shutdown=3,  # an open event stream would hold it for ever
-        server_header=False,
-        log_config=None,
-        access_log=False,
-    )
+    run_api(settings())
 
 
 @app.command()
-def work() -> None:
-    """Run one worker: a supervisor and the process with the pipeline; settings are EARTHSYNTH_* variables."""
+def work(
+    queue: Annotated[
+        str | None,
+        typer.Option(help="generation (pictures, data sets) or training; default: EARTHSYNTH_QUEUE."),
+    ] = None,
+) -> None:
+    """Run one worker: a supervisor and the process that works; settings are EARTHSYNTH_* variables."""
+    if queue is not None:
+        os.environ["EARTHSYNTH_QUEUE"] = queue  # read by the settings, here and in the child process
     from worker.main import main as work_until_stopped
 
     if importlib.util.find_spec("torch") is None:
@@ -122,14 +135,6 @@ def demo(
     from deploy.demo import run_demo
 
     run_demo(out, num_images)
-
-
-@app.command()
-def models() -> None:
-    """List the models of this release: what they know, their size, hash, and where their weights are."""
-    from deploy.model_table import print_models
-
-    print_models()
 
 
 @app.command()
@@ -187,6 +192,11 @@ def main() -> None:
         sys.exit(1)
     except (StackError, EarthSynthError, OSError) as error:
         _say(f"error: {error}")
+        faults = error.errors if isinstance(error, EarthSynthError) else ()
+        for wrong in faults[:_MOST_FAULTS]:
+            if wrong.message not in str(error):
+                name = wrong.pointer.removeprefix("/").replace("~1", "/").replace("~0", "~")
+                _say(f"  {name}: {wrong.message}")
         sys.exit(1)
     except ValidationError as error:  # settings are read here and nowhere else by this process
         for fault in error.errors():

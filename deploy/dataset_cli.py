@@ -5,21 +5,15 @@ Standard output is for shells: ids and paths alone. What people read goes to sta
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from deploy import dataset_options as options
-from deploy.exit_codes import EXIT_CODES_HELP, ended_in_words, read_json_object, wrong_usage
+from deploy.connection import LOCAL_URL, connected
+from deploy.exit_codes import EXIT_CODES_HELP, read_json_object, wrong_usage
 from models.export.options import ExportFormat
-
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from deploy.dataset_client import Service
 
 dataset_app = typer.Typer(
     help="Make data sets with a running service, watch them, export and download them.",
@@ -28,8 +22,6 @@ dataset_app = typer.Typer(
 )
 
 DatasetId = Annotated[str, typer.Argument(metavar="ID", help="The data set, job_….")]
-_LOCAL = "http://127.0.0.1:8000"
-_PLAIN_WIDTH = 120  # columns of tables where no terminal says its own
 
 
 @dataset_app.command(epilog=EXIT_CODES_HELP)
@@ -60,13 +52,13 @@ def create(
     spec: options.Spec = None,
     watch: Annotated[bool, typer.Option("--watch", help="Stay until the data set has ended.")] = False,
     strict: options.Strict = False,
-    url: options.Url = _LOCAL,
+    url: options.Url = LOCAL_URL,
 ) -> None:
     """Ask for a data set. Its id is all that is printed to stdout: id=$(earthsynth dataset create …)."""
     from deploy.dataset_request import dataset_body, mask_set_of, named_numbers
     from deploy.dataset_watch import watch as follow
 
-    with _connected(url) as (service, console):
+    with connected(url) as (service, console):
         wanted = named_numbers(goal or (), int, "--goal") or None
         if samples_per_mask is not None and (wanted, max_tries, max_seconds) != (None, None, None):
             raise wrong_usage("--samples-per-mask, or --goal with --max-tries and --max-seconds; not both")
@@ -109,11 +101,11 @@ def create(
 
 
 @dataset_app.command(epilog=EXIT_CODES_HELP)
-def watch(dataset_id: DatasetId, strict: options.Strict = False, url: options.Url = _LOCAL) -> None:
+def watch(dataset_id: DatasetId, strict: options.Strict = False, url: options.Url = LOCAL_URL) -> None:
     """Follow a data set (or an export) to its end. Ctrl-C stops watching, not the job."""
     from deploy.dataset_watch import watch as follow
 
-    with _connected(url) as (service, console):
+    with connected(url) as (service, console):
         follow(service, console, dataset_id, strict=strict)
 
 
@@ -138,13 +130,13 @@ def export(
         typer.Option("--split", metavar="NAME=SHARE", help="As train=0.8; may be repeated."),
     ] = None,
     watch: Annotated[bool, typer.Option("--watch/--no-wait", help="Stay until it is ready.")] = True,
-    url: options.Url = _LOCAL,
+    url: options.Url = LOCAL_URL,
 ) -> None:
     """Export what the data set delivers now; prints the id of each export."""
     from deploy.dataset_request import named_numbers
     from deploy.dataset_watch import watch as follow
 
-    with _connected(url) as (service, console):
+    with connected(url) as (service, console):
         given = _given(
             include_stuff=include_stuff or None,
             min_area=min_area,
@@ -172,14 +164,14 @@ def download(
     ] = None,
     out: Annotated[Path, typer.Option(file_okay=False, help="Folder to write to.")] = Path(),
     extract: Annotated[bool, typer.Option("--extract", help="Unpack it beside the archive.")] = False,
-    url: options.Url = _LOCAL,
+    url: options.Url = LOCAL_URL,
 ) -> None:
     """Fetch an export's archive, from where an earlier download broke off; prints its path, or the folder's."""
     from deploy.dataset_export import archive_of, export_of, newest_of
     from deploy.downloads import download as fetch
     from deploy.unpack import unpack
 
-    with _connected(url) as (service, console):
+    with connected(url) as (service, console):
         if (export_id is None) == (newest is None):
             raise wrong_usage("say the export's id, or --format; one of them")
         chosen = newest_of(service, dataset_id, newest) if newest else str(export_id)
@@ -190,24 +182,6 @@ def download(
         if extract:
             unpack(path, path.with_suffix(""))
         typer.echo(path.with_suffix("") if extract else path)
-
-
-@contextmanager
-def _connected(url: str) -> Iterator[tuple[Service, Console]]:
-    """The service, and the console for people; failures become lines and exit codes."""
-    from rich.console import Console
-
-    from deploy.dataset_client import Service
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        console.width = _PLAIN_WIDTH
-
-    def say(line: str) -> None:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-    with ended_in_words(), Service(url, say) as service:
-        yield service, console
 
 
 def _given(**values: object) -> dict[str, object]:

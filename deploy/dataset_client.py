@@ -90,8 +90,36 @@ class Service:
 
         `content` is what httpx takes: json, or data and files; a file is read again from its beginning.
         """
+        return self._keep("/v1/mask-sets", content)
+
+    def keep_training_set(self, **content: Any) -> dict[str, Any]:
+        """POST /v1/training-sets, which is as repeatable as that of a mask set."""
+        return self._keep("/v1/training-sets", content)
+
+    def _keep(self, path: str, content: Mapping[str, Any]) -> dict[str, Any]:
         wait = httpx.Timeout(60, read=_CHECK_SECONDS)
-        return self._patiently(lambda: self._ask("POST", "/v1/mask-sets", timeout=wait, **content))
+        return self._patiently(lambda: self._ask("POST", path, timeout=wait, **content))
+
+    def set(self, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """POST of something that is the same when it is said twice; repeated as a GET is."""
+        return self._patiently(lambda: self._ask("POST", path, json=body))
+
+    def undo(self, path: str, look: str) -> dict[str, Any]:
+        """POST that goes back further each time, so it is sent again only where the connection never stood.
+
+        `look`: how to see what came of it, where the answer was lost.
+        """
+
+        def ask() -> dict[str, Any]:
+            try:
+                return self._ask("POST", path)
+            except Away as away:
+                if away.nothing_started:
+                    raise
+                line = f"POST {path} is not repeated, since it may have been done. Look first: {look}"
+                raise Unsuccessful(away.exit_code, *away.lines, line) from away
+
+        return self._patiently(ask)
 
     def submit_job(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST that makes a job: sent again only where nothing can have been started.

@@ -39,7 +39,13 @@ def follow(service: Service, console: Console, job_id: str) -> Job:
             f"To cancel it: curl -X POST {service.url}/v1/jobs/{job_id}/cancel",
         ) from None
     if job["status"] == "canceled":
-        counts = job["counts"]
+        counts, progress = job["counts"], job["progress"]
+        if job["kind"] == "training":
+            raise Unsuccessful(
+                ExitCode.CANCELED,
+                f"{job_id} was canceled after step {progress['done']} of {progress['total']}; its last checkpoint is "
+                f"kept. To go on: the same command with --resume-from {job_id}",
+            )
         raise Unsuccessful(
             ExitCode.CANCELED,
             f"{job_id} was canceled; {counts['accepted']} of {counts['requested']} samples were accepted before",
@@ -152,6 +158,8 @@ def _words(job: Job) -> str:
     words = f"{progress['done']}/{progress['total']}"
     if job["kind"] == "dataset":
         words += f", {counts['accepted']} accepted, {_missing(counts)}"
+    if "loss_global" in progress.get("metrics", {}):  # a service before this release has none
+        words += f", loss {progress['metrics']['loss_global']:.4f}"
     if progress["eta_seconds"] is not None:
         words += f", {progress['eta_seconds']:.0f} s left"
     return words

@@ -44,6 +44,7 @@ class LocalStack:
         *,
         port: int = 0,
         workers: int = 1,
+        trainers: int = 0,
         parts: Iterable[str] = ALL_PARTS,
         env: Mapping[str, str] | None = None,
         worker_seconds: float = 1800.0,
@@ -57,6 +58,7 @@ class LocalStack:
         self.hurry = threading.Event()
         self.api_port = port
         self._workers = workers if "workers" in self._parts else 0
+        self._trainers = trainers if "workers" in self._parts else 0
         self._extra_env = dict(env or {})
         self._worker_seconds = worker_seconds
         self._report = report
@@ -137,7 +139,7 @@ class LocalStack:
         if self._monitor.is_alive():
             self._monitor.join()
         has_s3 = "s3" in self._children
-        self._stop_group([name for name in self._children if name.startswith("worker-")])
+        self._stop_group([name for name in self._children if name.startswith(("worker-", "trainer-"))])
         self._stop_group(["api"])
         self._stop_group(["s3", "redis"])
         if has_s3:
@@ -200,8 +202,11 @@ class LocalStack:
     def _start_api_and_workers(self) -> None:
         """Start the API and the workers side by side, since both spend their first seconds importing."""
         began = datetime.now(UTC)
-        drain = {"EARTHSYNTH_DRAIN_SECONDS": str(_DRAIN_SECONDS)}
-        env = drain | self._inherited() | self.environment
+        ours = {
+            "EARTHSYNTH_DRAIN_SECONDS": str(_DRAIN_SECONDS),
+            "EARTHSYNTH_MODEL_CACHE": str(self.data.path / "models"),
+        }
+        env = ours | self._inherited() | self.environment
         command = [sys.executable, "-m", "deploy.cli"]
         if "api" in self._parts:
             self._start(self._child("api", [*command, "serve"], env, stop_seconds=4))
@@ -209,6 +214,9 @@ class LocalStack:
             self._start(
                 self._child(f"worker-{number}", [*command, "work"], env, stop_seconds=_DRAIN_SECONDS + 3)
             )
+        for number in range(1, self._trainers + 1):
+            train = [*command, "work", "--queue", "training"]
+            self._start(self._child(f"trainer-{number}", train, env, stop_seconds=_DRAIN_SECONDS + 3))
         if "api" not in self._parts:
             return
         self._wait("api", lambda: readiness.api_is_ready(self.api_url), _API_SECONDS)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from models.cfcomp.dataset import CropOptions, TrainingSet
+from models.cfcomp.dataset import CropOptions, FolderPairs, TrainingSet
 from models.cfcomp.options import CfCompOptions
 from models.cfcomp.pairs import read_pairs
 from models.cfcomp.preview import preview_sheet, sheet_png
-from models.errors import InvalidInput
 
 
 def run_preview(
@@ -22,15 +21,10 @@ def run_preview(
         InvalidInput: no_pairs, too_many_bad_pairs; no_partners where no two samples could exchange anything.
     """
     report = read_pairs(folder)
-    samples = TrainingSet(report, CropOptions(size=size), seed=seed)
+    source = FolderPairs(report)
+    samples = TrainingSet(source, CropOptions(size=size), seed=seed)
     sheet, shown = preview_sheet(
-        samples, options, report.frequencies, seed=seed, count=count, batch_size=batch_size
+        samples.epochs(), options, source.frequencies, seed=seed, count=count, batch_size=batch_size
     )
-    if not shown:
-        raise InvalidInput(
-            "No two samples could exchange objects. Allow more overlap, take cross_class, or add pairs that share a "
-            "category.",
-            code="no_partners",
-        )
     out.write_bytes(sheet_png(sheet))
-    return shown
+    return len(shown)

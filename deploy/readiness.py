@@ -35,7 +35,9 @@ def a_worker_is_settled(api_url: str, since: datetime) -> bool:
     except httpx.HTTPError:  # the API is restarting, or Redis is
         return False
     return any(
-        worker["status"] in _SETTLED and datetime.fromisoformat(str(worker["started_at"])) >= since
+        worker["queue"] == "generation"
+        and worker["status"] in _SETTLED
+        and datetime.fromisoformat(str(worker["started_at"])) >= since
         for worker in workers
     )
 

@@ -1,6 +1,7 @@
 """The data folder of a local stack: its lock, its random keys, its ports.
 
 DATA/redis, DATA/s3   what the two servers keep; it survives a restart
+DATA/models           the published models that workers fetched; it may be deleted while nothing runs
 DATA/keys             stack.json (passwords, last ports) and the servers' own configuration, owner only
 DATA/logs             one log file per child
 DATA/lock             held while a stack runs on DATA

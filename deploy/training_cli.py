@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from deploy.stack_error import StackError
 from models.categories import ONTOLOGIES
 
 _MOST_LISTED = 20
@@ -61,8 +59,6 @@ def preview(
     ] = 0.3,
 ) -> None:
     """Draw what counterfactual composition would make of a training set, before any GPU time is spent."""
-    if importlib.util.find_spec("networkx") is None:
-        raise StackError("the preview needs networkx; run: pip install 'earthsynth[gpu]'")
     from deploy.preview import run_preview
     from models.cfcomp.options import CfCompOptions
 

@@ -6,11 +6,12 @@ Reads one small JSON file and loads no weights: the API answers from here withou
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
@@ -21,6 +22,8 @@ EARTHSYNTH_BASE = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 EARTHSYNTH_CONTROLNET = "jaychempan/EarthSynth"
 NANO_CHECKPOINT = Path(__file__).parent / "nano" / "checkpoint"
 CARD_FILE = "earthsynth.json"
+RELEASED = ("nano", "earthsynth")  # the models that this release has cards for, offered or not
+MODEL_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,59}")
 RARE_BELOW = 500  # training pictures under which a category is said to come out badly
 
 # Pictures per category in EarthSynth's training set, as far as its authors give numbers (EarthSynth-180K).
@@ -56,6 +59,8 @@ class ModelCard:
     the pipeline ("unet/diffusion_pytorch_model.safetensors"); `digest` is one hash for the model
     (`model_digest` over all its files) and, where it is given, `sha256` pins every file. It is None for
     weights that this release does not pin as a whole: the loader reports the digest it found.
+    `filter_of` names the shipped model whose R-Filter judges these pictures too; empty: none does.
+    Both `base` and `controlnet` are empty for a model whose files lie in the registry.
     """
 
     name: str
@@ -76,6 +81,7 @@ class ModelCard:
     sha256: Mapping[str, str] = field(default_factory=dict)
     digest: str | None = None
     training_counts: Mapping[int, int] = field(default_factory=dict)
+    filter_of: str = ""
 
     @property
     def category_names(self) -> tuple[str, ...]:
@@ -168,35 +174,34 @@ def nano_card(checkpoint: Path = NANO_CHECKPOINT) -> ModelCard:
 
     Raises ModelUnavailable: no such file, or one that says something else than a card must say.
     """
-    try:
-        found = _CardFile.model_validate_json((checkpoint / CARD_FILE).read_bytes())
-    except FileNotFoundError as error:
+    if not (checkpoint / CARD_FILE).is_file():
         raise ModelUnavailable(
             f"The nano checkpoint has no {CARD_FILE}: install the package with its data, or run the recipe "
             "in models/nano."
-        ) from error
-    except ValidationError as error:
-        faults = "; ".join(
-            f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()
         )
-        raise ModelUnavailable(f"The nano checkpoint's {CARD_FILE} is not a model card: {faults}.") from error
-    return ModelCard(
-        name=found.name,
-        version=found.version,
-        title=found.title,
-        licence=found.licence,
-        category_ids=tuple(sorted(set(found.category_ids))),
-        native_width=found.native_width,
-        native_height=found.native_height,
-        max_side=found.max_side,
-        size_multiple=found.size_multiple,
-        defaults=Defaults(**found.defaults.model_dump()),
-        batch_size_cpu=found.batch_size_cpu,
-        batch_size_cuda=found.batch_size_cuda,
-        base=str(checkpoint),
-        controlnet=str(checkpoint),
-        sha256=found.files,
-        digest=model_digest(found.files),
+    return replace(read_card(checkpoint), filter_of="nano")
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a checkpoint's folder, as its earthsynth.json has it, with every other file pinned.
+
+    Raises ModelUnavailable: no such file, or one that says something else than a card must say.
+    """
+    try:
+        found = _CardFile.model_validate_json((folder / CARD_FILE).read_bytes())
+    except FileNotFoundError as error:
+        raise ModelUnavailable(f"The checkpoint {folder.name} has no {CARD_FILE}.") from error
+    except ValidationError as error:
+        raise ModelUnavailable(
+            f"The {CARD_FILE} of checkpoint {folder.name} is not a model card: {faults_of(error)}."
+        ) from error
+    return found.card(base=str(folder), files=found.files, digest=model_digest(found.files))
+
+
+def faults_of(error: ValidationError) -> str:
+    """What is wrong with a document, place by place, without the values themselves."""
+    return "; ".join(
+        f"{'.'.join(map(str, fault['loc'])) or 'the file'}: {fault['msg']}" for fault in error.errors()
     )
 
 
@@ -231,13 +236,14 @@ def find_model(cards: Mapping[str, ModelCard], wanted: str) -> ModelCard:
     raise UnknownModel(message, errors=[FieldError("/model", message)])
 
 
-_Hex = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 # Relative, forward slashes, no component that starts with a dot: "unet/config.json".
-_FilePath = Annotated[
+FilePath = Annotated[
     str, StringConstraints(pattern=r"^[A-Za-z0-9_-][\w.-]*(/[A-Za-z0-9_-][\w.-]*)*$", max_length=200)
 ]
 _Text = Annotated[str, StringConstraints(min_length=1, max_length=400)]
 _Side = Annotated[int, Field(ge=8, le=4096)]
+_CategoryId = Annotated[int, Field(ge=1, le=66)]
 
 
 class _DefaultsFile(BaseModel):
@@ -250,16 +256,16 @@ class _DefaultsFile(BaseModel):
     negative_prompt: Annotated[str, StringConstraints(max_length=500)] = ""
 
 
-class _CardFile(BaseModel):
-    """earthsynth.json, which the training recipe writes beside a checkpoint's folders."""
+class CardFacts(BaseModel):
+    """What a card says of its model, as JSON documents hold it; where its files lie is said by each of them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{0,59}$")]
+    name: Annotated[str, StringConstraints(pattern=f"^{MODEL_NAME.pattern}$")]
     version: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z.]{1,20}$")]
     title: _Text
     licence: _Text
-    category_ids: Annotated[list[Annotated[int, Field(ge=1, le=66)]], Field(min_length=1)]
+    category_ids: Annotated[list[_CategoryId], Field(min_length=1)]
     native_width: _Side
     native_height: _Side
     max_side: _Side
@@ -267,12 +273,52 @@ class _CardFile(BaseModel):
     defaults: _DefaultsFile
     batch_size_cpu: Annotated[int, Field(ge=1, le=64)]
     batch_size_cuda: Annotated[int, Field(ge=1, le=64)]
-    files: Annotated[dict[_FilePath, _Hex], Field(min_length=1)]
+    training_counts: dict[_CategoryId, Annotated[int, Field(ge=0)]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _sizes_agree(self) -> _CardFile:
+    def _sizes_agree(self) -> Self:
         if self.native_width % self.size_multiple or self.native_height % self.size_multiple:
             raise ValueError("native_width and native_height must be multiples of size_multiple")
         if max(self.native_width, self.native_height) > self.max_side:
             raise ValueError("native_width and native_height must not exceed max_side")
         return self
+
+    def card(self, *, base: str, files: Mapping[str, str], digest: str, filter_of: str = "") -> ModelCard:
+        """The card of a model whose files, the ControlNet's too, lie in the folder `base`."""
+        return ModelCard(
+            name=self.name,
+            version=self.version,
+            title=self.title,
+            licence=self.licence,
+            category_ids=tuple(sorted(set(self.category_ids))),
+            native_width=self.native_width,
+            native_height=self.native_height,
+            max_side=self.max_side,
+            size_multiple=self.size_multiple,
+            defaults=Defaults(**self.defaults.model_dump()),
+            batch_size_cpu=self.batch_size_cpu,
+            batch_size_cuda=self.batch_size_cuda,
+            base=base,
+            controlnet=base,
+            sha256=files,
+            digest=digest,
+            training_counts=self.training_counts,
+            filter_of=filter_of,
+        )
+
+
+def card_facts(card: ModelCard) -> dict[str, Any]:
+    """What `card` says of its model, as the fields of CardFacts, in JSON's own types."""
+    facts: dict[str, Any] = {name: getattr(card, name) for name in CardFacts.model_fields}
+    defaults = {name: getattr(card.defaults, name) for name in _DefaultsFile.model_fields}
+    return facts | {
+        "category_ids": list(card.category_ids),
+        "defaults": defaults | {"scheduler": card.defaults.scheduler.value},
+        "training_counts": dict(card.training_counts),
+    }
+
+
+class _CardFile(CardFacts):
+    """earthsynth.json, which a training writes beside a checkpoint's folders."""
+
+    files: Annotated[dict[FilePath, Sha256], Field(min_length=1)]

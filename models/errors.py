@@ -14,6 +14,7 @@ EarthSynthError
 ├── Overloaded              the queue is full; try again later
 ├── Unavailable             a part we depend on is away; try again
 ├── ExportUnreadable        a public reader finds something else in an export than was written (models/export)
+├── TrainingFailed          a training cannot begin, or go on; says what to change
 └── SynthesisError          the worker could not make the picture
     ├── ModelUnavailable    weights absent, damaged or refused
     └── NotFinite           the pipeline produced NaN or infinity
@@ -105,6 +106,10 @@ class Unavailable(EarthSynthError):
     def __init__(self, message: str, *, code: str | None = None, retry_after_seconds: int = 2) -> None:
         super().__init__(message, code=code)
         self.retry_after_seconds = retry_after_seconds
+
+
+class TrainingFailed(EarthSynthError):
+    default_code = "training_failed"
 
 
 class SynthesisError(EarthSynthError):

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-LIGHT = ["app.main", "deploy.cli", "worker.intake", "worker.main", "models.masks", "models.catalog"]
+LIGHT = [
+    *("app.main", "deploy.cli", "worker.intake", "worker.main", "worker.training_preview"),
+    *("models.masks", "models.catalog", "models.cfcomp.preview", "models.cfcomp.shards"),
+]
 
 
 def test_import_contracts_hold() -> None:

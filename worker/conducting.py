@@ -225,4 +225,5 @@ def _calibration(run: Run, spec: DatasetSpec) -> Calibration | None:
     kept = read_calibration(storage, job)
     if kept is not None:
         return kept
-    return keep_calibration(storage, job, calibration_of(spec.model, run.resources.settings))
+    card = run.resources.registry.find(job.tenant, spec.model)
+    return keep_calibration(storage, job, calibration_of(card, run.resources.settings))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 
 from models.catalog import ModelCard
-from models.errors import ModelUnavailable
+from models.errors import ModelUnavailable, UnknownModel
 from models.nano.filter import nano_filter
 from models.rfilter.calibration import Calibration, load_calibration
 from models.rfilter.scorers import Scorers, load_scorers
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from worker.jobs import ModelRef
 from worker.logs import get_logger
+from worker.model_cache import ModelCache
+from worker.registry import ModelRegistry
 from worker.settings import Settings
 
 log = get_logger(__name__)
@@ -31,43 +33,50 @@ class Filter:
 class Gpu:
     """Holds the pipeline of the last model asked for; another model replaces it."""
 
-    def __init__(
-        self, settings: Settings, catalog: Mapping[str, ModelCard], loading: Callable[[], None]
-    ) -> None:
+    def __init__(self, settings: Settings, registry: ModelRegistry, loading: Callable[[], None]) -> None:
         self._settings = settings
-        self._catalog = catalog
+        self._registry = registry
         self._loading = loading
+        self._cache = ModelCache(registry, settings.model_cache, settings.model_cache_bytes)
+        self._card: ModelCard | None = None
         self._loaded: LoadedPipeline | None = None
         self._filters: dict[str, Filter] = {}
         if settings.torch_threads:
             torch.set_num_threads(settings.torch_threads)
 
-    def pipeline(self, model: str) -> LoadedPipeline:
-        """The pipeline of `name@version`, loaded if another one is resident; raises ModelUnavailable."""
-        name, _, version = model.partition("@")
-        card = self._catalog.get(name)
-        if card is None or card.version != version:
-            raise ModelUnavailable(f"This worker does not offer {model}; it offers {self._offered()}.")
-        if self._loaded is None or self._loaded.card != card:
+    def pipeline(self, model: str, tenant: str) -> LoadedPipeline:
+        """The pipeline of the tenant's `name@version`, fetched and loaded if another one is resident.
+
+        Raises ModelUnavailable, and Unavailable where a published model cannot be fetched now.
+        """
+        card = self._find(model, tenant)
+        if self._loaded is None or self._card != card:
             self._loading()
+            found = self._cache.fetch(tenant, card, self._loading)  # the last one stays resident meanwhile
             self._loaded = None  # frees the memory before the next one is loaded
-            self._loaded = load_pipeline(card, device=self._settings.device)
+            self._loaded = load_pipeline(found, device=self._settings.device)
+            self._card = card
             log.info("model resident", model=model, device=str(self._loaded.device))
         return self._loaded
 
-    def filter(self, model: str) -> Filter:
-        """R-Filter for `name@version`: nano's own that ships with it, or what the settings name for another model."""
-        name = model.partition("@")[0]
-        if name not in self._filters:
+    def filter(self, model: str, tenant: str) -> Filter:
+        """R-Filter for the tenant's `name@version`: what the settings name, or else the one that fits the model."""
+        card = self._find(model, tenant)
+        if card.filter_of not in self._filters:
             self._loading()
-            own = nano_filter()[0] if name == "nano" else None
+            own = nano_filter()[0] if card.filter_of == "nano" else None
             scorers = load_scorers(
                 segmenter=self._settings.filter_segmenter or own,
                 clip=self._settings.filter_clip,
-                device=str(self.pipeline(model).device),
+                device=str(self.pipeline(model, tenant).device),
             )
-            self._filters[name] = Filter(scorers, calibration_of(model, self._settings))
-        return self._filters[name]
+            self._filters[card.filter_of] = Filter(scorers, calibration_of(card, self._settings))
+        return self._filters[card.filter_of]
+
+    def close(self) -> None:
+        """Gives up what is resident, and its place in the cache."""
+        self._loaded = self._card = None
+        self._cache.close()
 
     @property
     def resident(self) -> ModelRef | None:
@@ -81,12 +90,15 @@ class Gpu:
     def device(self) -> str | None:
         return None if self._loaded is None else str(self._loaded.device)
 
-    def _offered(self) -> str:
-        return ", ".join(sorted(f"{card.name}@{card.version}" for card in self._catalog.values()))
+    def _find(self, model: str, tenant: str) -> ModelCard:
+        try:
+            return self._registry.find(tenant, model)
+        except UnknownModel as error:
+            raise ModelUnavailable(f"This worker does not offer {model}. {error.message}") from error
 
 
-def calibration_of(model: str, settings: Settings) -> Calibration | None:
-    """R-Filter's thresholds for `name@version`: those that the settings name, or nano's own; None: there are none."""
-    own = nano_filter()[1] if model.partition("@")[0] == "nano" else None
+def calibration_of(card: ModelCard, settings: Settings) -> Calibration | None:
+    """R-Filter's thresholds for the model: those the settings name, or those that fit it; None: there are none."""
+    own = nano_filter()[1] if card.filter_of == "nano" else None
     path = settings.filter_calibration or own
     return None if path is None else load_calibration(path)

@@ -13,7 +13,7 @@ from models.errors import Conflict, NotFound, Overloaded
 from models.masks import DecodedMask, Encoding, category_shares, decode_mask, encode_png
 from worker.jobs import Counts, Frozen, Job, JobKind, JobStatus, ModelRef, Progress, expiry, new_job_id, now
 from worker.layout import JOB_ID, MASK_ID, mask_key, mask_record_key
-from worker.queue import depth, enqueue, withdraw
+from worker.queue import depth, enqueue, queue_of, withdraw
 from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
 from worker.storage import Storage
@@ -108,15 +108,20 @@ class Intake:
         warnings: tuple[str, ...],
         *,
         job_id: str | None = None,
+        progress: Progress | None = None,
     ) -> Job:
         """Accepts the job: durable in storage first, then known, then queued."""
-        if depth(self.store.redis) >= self.settings.max_queue_depth:
-            raise Overloaded(f"{self.settings.max_queue_depth} jobs are waiting already. Try again later.")
-        job = self.draft(tenant, spec, model, warnings, job_id=job_id)
+        self.check_room(JobKind(spec.kind))
+        job = self.draft(tenant, spec, model, warnings, job_id=job_id, progress=progress)
         store_request(self.storage, job)
         self.store.create(job)
         enqueue(self.store.redis, job)
         return job
+
+    def check_room(self, kind: JobKind) -> None:
+        """Raises Overloaded when so many jobs of the kind wait that another would wait too long."""
+        if depth(self.store.redis, queue_of(kind)) >= self.settings.max_queue_depth:
+            raise Overloaded(f"{self.settings.max_queue_depth} jobs are waiting already. Try again later.")
 
     def draft(
         self,
@@ -126,8 +131,12 @@ class Intake:
         warnings: tuple[str, ...],
         *,
         job_id: str | None = None,
+        progress: Progress | None = None,
     ) -> Job:
-        """The record of a new job, which nobody but the caller knows yet."""
+        """The record of a new job, which nobody but the caller knows yet.
+
+        `progress` is how far it is at the start, where it does not count samples.
+        """
         created_at = now()
         return Job(
             id=job_id or new_job_id(created_at),
@@ -135,7 +144,7 @@ class Intake:
             kind=JobKind(spec.kind),
             created_at=created_at,
             expires_at=expiry(created_at, self.settings.retention_seconds),
-            progress=Progress(total=spec.samples),
+            progress=progress or Progress(total=spec.samples),
             counts=Counts(requested=spec.samples, pending=spec.samples),
             request=spec.model_dump(mode="json"),
             model=model,
@@ -171,7 +180,8 @@ class Intake:
             raise Conflict(f"The job has {job.status} already.", code="job_ended")
         with reachable():
             self.store.redis.set(cancel_key(job_id), "1", ex=CANCEL_SECONDS)
-        if withdraw(self.store.redis, job_id) and job.status is JobStatus.QUEUED:
+        # Between two attempts the entry stays: the worker that takes it ends the job and keeps what was finished.
+        if job.status is JobStatus.QUEUED and withdraw(self.store.redis, job_id, queue_of(job.kind)):
             return end(self.store, self.storage, job, JobStatus.CANCELED)
         if job.kind is JobKind.DATASET:
             withdraw_shards(self.store.redis, job)

@@ -17,6 +17,7 @@ class JobKind(StrEnum):
     GENERATION = "generation"  # one mask, a few pictures: a job of one shard
     DATASET = "dataset"  # many masks, in shards, filtered, with a report
     EXPORT = "export"  # a data set written in one format
+    TRAINING = "training"  # a ControlNet trained with CF-Comp, on a queue and in processes of its own
 
 
 class JobStatus(StrEnum):
@@ -33,6 +34,7 @@ class Phase(StrEnum):
     FILTER = "filter"  # R-Filter compares the samples of all shards with each other
     UPLOAD = "upload"  # the last pictures are being stored
     EXPORT = "export"  # samples are written in a format, and read back
+    TRAINING = "training"  # optimiser steps
 
 
 TERMINAL = frozenset({JobStatus.SUCCEEDED, JobStatus.FAILED, JobStatus.CANCELED})
@@ -48,7 +50,11 @@ class Frozen(BaseModel):
 
 
 class Progress(Frozen):
-    """`done` of `total` samples are settled; `step` of `steps` in the batch now on the GPU."""
+    """`done` of `total` samples are settled; `step` of `steps` in the batch now on the GPU.
+
+    A training counts optimiser steps (unit "steps") and reports `metrics` by name: loss_global, loss_local,
+    learning_rate, images_per_second; other jobs have none.
+    """
 
     done: int = 0
     total: int
@@ -56,6 +62,7 @@ class Progress(Frozen):
     step: int = 0
     steps: int = 0
     eta_seconds: float | None = None
+    metrics: dict[str, float] = Field(default_factory=dict)
 
 
 class Counts(Frozen):

@@ -63,3 +63,62 @@ def export_marker_key(tenant: str, dataset_id: str, export_id: str) -> str:
 
 def exports_prefix(tenant: str, dataset_id: str) -> str:
     return f"{tenant}/jobs/{dataset_id}/exports/"
+
+
+def checkpoints_prefix(tenant: str, job_id: str) -> str:
+    """A training's checkpoints, which outlive its attempts."""
+    return f"{tenant}/jobs/{job_id}/checkpoints/"
+
+
+def validations_prefix(tenant: str, job_id: str) -> str:
+    """What a training's model made of the fixed masks: `{step}.png` and `{step}.json`, each created once."""
+    return f"{tenant}/jobs/{job_id}/validations/"
+
+
+def history_prefix(tenant: str, job_id: str) -> str:
+    """The losses of a training's steps, from checkpoint to checkpoint."""
+    return f"{tenant}/jobs/{job_id}/history/"
+
+
+def tensorboard_prefix(tenant: str, job_id: str) -> str:
+    return f"{tenant}/jobs/{job_id}/tensorboard/"
+
+
+def model_file_key(tenant: str, sha256: str) -> str:
+    """A file of one or more model versions, under its content's sha256: versions with one base share its bytes."""
+    return f"{tenant}/model-files/{sha256}"
+
+
+def models_prefix(tenant: str) -> str:
+    return f"{tenant}/models/"
+
+
+def model_reservation_key(tenant: str, name: str, version: str) -> str:
+    """Created when a training is accepted: the version's number is that job's."""
+    return f"{model_versions_prefix(tenant, name)}{int(version):06d}/reservation.json"
+
+
+def model_manifest_key(tenant: str, name: str, version: str) -> str:
+    """Created once, last of all: the version exists from then on."""
+    return f"{model_versions_prefix(tenant, name)}{int(version):06d}/manifest.json"
+
+
+def model_versions_prefix(tenant: str, name: str) -> str:
+    return f"{tenant}/models/{name}/versions/"
+
+
+def model_promotions_prefix(tenant: str, name: str) -> str:
+    return f"{tenant}/models/{name}/promotions/"
+
+
+def model_defaults_prefix(tenant: str) -> str:
+    return f"{tenant}/model-defaults/"
+
+
+def training_file_key(tenant: str, name: str) -> str:
+    """A picture or a mask of one or more training sets; `name` is the sha256 of its bytes and a suffix."""
+    return f"{tenant}/training-files/{name}"
+
+
+def training_preview_key(tenant: str, sha256: str) -> str:
+    return f"{tenant}/training-previews/{sha256}.png"

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 
 from redis import Redis
@@ -23,9 +24,10 @@ from rq.timeouts import BaseDeathPenalty
 from rq.utils import now as rq_now
 from rq.worker import SimpleWorker
 
+from worker.events import APPEND, Event, held_key, log_key, publish
 from worker.logs import get_logger
-from worker.queue import KEEP_SECONDS, LEASES, AllowListJob, entry_key, job_of, queue_key
-from worker.store import cancel_key, progress_key, record_key
+from worker.queue import KEEP_SECONDS, LEASES, AllowListJob, entry_key, job_of
+from worker.store import cancel_key, progress_key, reachable, record_key, round_key
 
 log = get_logger(__name__)
 
@@ -42,7 +44,7 @@ while true do
      and not redis.call('ZSCORE', KEYS[1], id) then
     local token = redis.call('INCR', 'es:fence:' .. id)
     redis.call('EXPIRE', 'es:fence:' .. id, 2592000)
-    redis.call('HSET', 'es:lease:' .. id, 'owner', ARGV[1], 'token', token)
+    redis.call('HSET', 'es:lease:' .. id, 'owner', ARGV[1], 'token', token, 'queue', KEYS[2])
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
     return {id, token}
   end
@@ -50,12 +52,23 @@ end
 """
 )
 _RENEW = (
-    _NOW
+    APPEND
+    + _NOW
     + """
--- KEYS: leases, fence, cancel, progress ; ARGV: entry id, token, lease seconds, report or '' -> {held, canceled}
+-- KEYS: leases, fence, cancel, progress, record, log, held, round
+-- ARGV: entry id, token, lease seconds, report or '', job id, event or '', 1: at once, begin of the job or 0
+-- -> {held, canceled}
 if redis.call('GET', KEYS[2]) ~= ARGV[2] or not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return {0, 0} end
 redis.call('ZADD', KEYS[1], now + tonumber(ARGV[3]), ARGV[1])
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[4], ARGV[1], ARGV[4]); redis.call('EXPIRE', KEYS[4], 86400) end
+if redis.call('HGET', KEYS[5], 'status') == 'running' then
+  if ARGV[6] ~= '' then
+    redis.call('HSET', KEYS[7], 'data', ARGV[6], 'began', ARGV[8]); redis.call('EXPIRE', KEYS[7], 86400)
+  end
+  if ARGV[7] == '1' or now - tonumber(redis.call('HGET', KEYS[7], 'at') or 0) >= 0.25 then
+    if release(KEYS[6], ARGV[5], KEYS[7], KEYS[8], KEYS[4]) then redis.call('HSET', KEYS[7], 'at', now) end
+  end
+end
 return {1, redis.call('EXISTS', KEYS[3])}
 """
 )
@@ -74,14 +87,15 @@ end
 _GIVE_BACK = (
     _NOW
     + """
--- KEYS: leases, lease, entry, queue, record ; ARGV: entry id, owner or '' (then: only when run out), max attempts
+-- KEYS: leases, lease, entry, spared, record ; ARGV: entry id, owner or '' (then: only when run out), max attempts
 local ends = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not ends then return 'free' end
 if ARGV[2] == '' then if tonumber(ends) > now then return 'held' end
 elseif redis.call('HGET', KEYS[2], 'owner') ~= ARGV[2] then return 'held' end
 local ex = redis.call('HGET', KEYS[2], 'execution')
+local queue = redis.call('HGET', KEYS[2], 'queue')
 if ex then
-  redis.call('ZREM', 'rq:wip:' .. string.sub(KEYS[4], 10), ARGV[1] .. ':' .. ex)
+  redis.call('ZREM', 'rq:wip:' .. string.sub(queue, 10), ARGV[1] .. ':' .. ex)
   redis.call('DEL', 'rq:execution:' .. ARGV[1] .. ':' .. ex)
   redis.call('ZREM', 'rq:executions:' .. ARGV[1], ex)
 end
@@ -89,9 +103,10 @@ redis.call('ZREM', KEYS[1], ARGV[1]); redis.call('DEL', KEYS[2])
 local status = redis.call('HGET', KEYS[5], 'status')
 if status ~= 'queued' and status ~= 'running' then return 'ended' end
 if redis.call('EXISTS', KEYS[3]) == 0 then return 'gone' end
-if tonumber(redis.call('GET', 'es:fence:' .. ARGV[1]) or '0') >= tonumber(ARGV[3]) then return 'exhausted' end
+local starts = tonumber(redis.call('GET', 'es:fence:' .. ARGV[1]) or '0')
+if starts - tonumber(redis.call('GET', KEYS[4]) or '0') >= tonumber(ARGV[3]) then return 'exhausted' end
 redis.call('HSET', KEYS[3], 'status', 'queued'); redis.call('HDEL', KEYS[3], 'worker_name')
-redis.call('LPUSH', KEYS[4], ARGV[1])
+redis.call('LPUSH', queue, ARGV[1])
 return 'requeued'
 """
 )
@@ -118,8 +133,14 @@ class Lease:
         self._redis = redis
         self._renew = redis.register_script(_RENEW)
 
-    def renew(self, progress: str = "") -> None:
-        """Extends the lease and stores the progress; notes loss and cancellation for `check`.
+    def renew(
+        self, report: str = "", event: str = "", *, at_once: bool = False, began: datetime | None = None
+    ) -> None:
+        """Extends the lease and stores the report; notes loss and cancellation for `check`.
+
+        `event`: what followers hear of it, four times a second at most: what comes sooner waits for the next renewal
+        or for the job's next status, and only the latest is kept. `at_once`: it does not wait. `began`: when the
+        job did.
 
         A Redis that does not answer is no reason to throw away work in hand: who has the job is decided when
         `result.json` is created.
@@ -129,9 +150,15 @@ class Lease:
             f"es:fence:{self.entry_id}",
             cancel_key(self.job_id),
             progress_key(self.job_id),
+            record_key(self.job_id),
+            log_key(self.job_id),
+            held_key(self.job_id),
+            round_key(self.job_id),
         ]
+        args: list[Any] = [self.entry_id, self.token, self.seconds, report]
+        args += [self.job_id, event, int(at_once), began.timestamp() if began else 0]
         try:
-            held, canceled = self._renew(keys=keys, args=[self.entry_id, self.token, self.seconds, progress])
+            held, canceled = self._renew(keys=keys, args=args)
         except RedisError as error:
             log.warning("lease not renewed", job=self.job_id, error=str(error))
             return
@@ -139,6 +166,22 @@ class Lease:
             self.lost.set()
         if canceled:
             self.canceled.set()
+
+    def tell(self, event: Event, data: Mapping[str, Any]) -> None:
+        """Tells the job's followers something now. They miss it when Redis does not answer."""
+        if self.lost.is_set():
+            return
+        try:
+            publish(self._redis, self.job_id, event, data)
+        except RedisError as error:
+            log.warning("event not published", job=self.job_id, event_kind=event, error=str(error))
+
+    def spare(self) -> None:
+        """Something was made that a next attempt goes on from: the starts until now no longer count."""
+        try:
+            self._redis.set(spared_key(self.entry_id), self.token, ex=2_592_000)
+        except RedisError as error:
+            log.warning("progress not noted", job=self.job_id, error=str(error))
 
     def check(self) -> None:
         """Raises LeaseLost or Canceled; called at every denoising step."""
@@ -262,6 +305,18 @@ class LeaseWorker(SimpleWorker):  # type: ignore[misc]  # rq is not typed
         self._release_script(keys=keys, args=[job.id, job.lease_token])
 
 
+def spared_key(entry_id: str) -> str:
+    """Holds how many starts of the entry do not count, because something that stays was made since."""
+    return f"es:spared:{entry_id}"
+
+
+def starts_that_count(redis: Redis, entry_id: str, starts: int) -> int:
+    """How many of so many starts of the entry have left nothing that stays: those that are limited."""
+    with reachable():
+        spared: Any = redis.get(spared_key(entry_id))
+    return starts - int(spared or 0)
+
+
 def give_back(redis: Redis, *, owner: str = "", max_attempts: int) -> list[tuple[str, str]]:
     """Puts entries of dead workers back in the queue; returns (entry id, outcome) of each.
 
@@ -283,7 +338,7 @@ def give_back(redis: Redis, *, owner: str = "", max_attempts: int) -> list[tuple
             LEASES,
             f"es:lease:{entry_id}",
             entry_key(entry_id),
-            queue_key(),
+            spared_key(entry_id),
             record_key(job_of(entry_id)),
         ]
         outcome = script(keys=keys, args=[entry_id, owner, max_attempts]).decode()

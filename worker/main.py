@@ -24,6 +24,10 @@ from worker.store import Store, connect
 
 log = get_logger(__name__)
 
+# torch's CPU threads sleep while they wait for each other. Spinning gains a tenth on an idle machine, and costs a
+# factor of twenty where another process has a core (docs/benchmarks.md).
+_PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
+
 _BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _HEALTHY_SECONDS = 60.0  # a child that lived this long resets the back-off
 
@@ -73,7 +77,7 @@ def _supervise(name: str, config: Settings, stop: _StopFlag) -> int:
     try:
         child = subprocess.Popen(
             [sys.executable, "-m", "worker.process", name],
-            env=os.environ | pulse_environment(theirs),
+            env=_PATIENT_THREADS | os.environ | pulse_environment(theirs),
             pass_fds=[theirs],
             start_new_session=True,  # a terminal's Ctrl-C must reach the child only through us
             preexec_fn=_die_with_parent,  # noqa: PLW1509  (this process has no threads)

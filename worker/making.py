@@ -71,13 +71,15 @@ def make_samples(
     `rules`: what scores the pictures; None scores nothing, and accepts all. `unfiltered_of`: the size of the data
     set, where a random sample of first tries is kept; 0 keeps none.
     """
-    pipeline = run.resources.gpu.pipeline(how.model)
+    pipeline = run.resources.gpu.pipeline(how.model, run.job.tenant)
     on_cuda = pipeline.device.type == "cuda"
     own_batch = pipeline.card.batch_size_cuda if on_cuda else pipeline.card.batch_size_cpu
     batch_size = run.resources.settings.batch_size or own_batch
     prompts = dict.fromkeys(one.prompt for one in wanted)
-    run.warnings = tuple(
-        dict.fromkeys(warning for prompt in prompts for warning in prompt_warnings(pipeline.pipe, prompt))
+    run.warn(
+        tuple(
+            dict.fromkeys(warning for prompt in prompts for warning in prompt_warnings(pipeline.pipe, prompt))
+        )
     )
     keeper = _Keeper(run, how, rules, unfiltered_of)
     tries = [(one, one.first_try) for one in wanted]

@@ -6,20 +6,17 @@ entry n is one read; `set.json`, written last and only once, says that the set e
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from tempfile import TemporaryFile
-from types import TracebackType
 
 from models.categories import CATEGORIES, IGNORE
 from models.errors import InvalidInput, NotFound
 from worker.jobs import Frozen
+from worker.manifest_lines import PAGE_LINES, ManifestLines
 from worker.storage import Storage
 
 MASK_SET_ID = re.compile(r"mset_[0-9a-f]{64}")
-PAGE_ENTRIES = 500
 MAX_MASKS = 100_000  # of one set, tiles counted singly
 LABEL_SHARE = 0.01  # from this share of a mask on, a category is one of its image-level labels
 
@@ -72,10 +69,7 @@ class MaskSetDraft:
     """
 
     def __init__(self) -> None:
-        self._lines = TemporaryFile()  # noqa: SIM115  (closed by __exit__)
-        self._manifest, self._page = hashlib.sha256(), hashlib.sha256()
-        self._pages: list[str] = []
-        self._page_bytes: list[int] = [0]
+        self._lines = ManifestLines()
         self._sizes: set[tuple[int, int]] = set()
         self._pixels: Counter[int] = Counter()
         self._masks: Counter[int] = Counter()
@@ -83,15 +77,17 @@ class MaskSetDraft:
         self._area = 0
         self._warned: Counter[str] = Counter()
         self._first_warning: dict[str, str] = {}
-        self.masks = 0
 
     def __enter__(self) -> MaskSetDraft:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._lines.close()
+    def __exit__(self, *_: object) -> None:
+        self._lines.__exit__()
+
+    @property
+    def masks(self) -> int:
+        """How many there are until now."""
+        return self._lines.count
 
     def add(
         self,
@@ -125,8 +121,7 @@ class MaskSetDraft:
             category_ids=tuple(found),
             shares=tuple(round(pixels[number] / area, 6) for number in found),
         )
-        self._write(entry.model_dump_json().encode() + b"\n")
-        self.masks += 1
+        self._lines.add(entry)
         self._area += area
         self._sizes.add((width, height))
         self._pixels.update(pixels)
@@ -137,21 +132,11 @@ class MaskSetDraft:
             self._warned[word] += 1
             self._first_warning.setdefault(word, f"{name}: {sentence}")
 
-    def _write(self, line: bytes) -> None:
-        if self.masks and self.masks % PAGE_ENTRIES == 0:
-            self._pages.append(self._page.hexdigest())
-            self._page = hashlib.sha256()
-            self._page_bytes.append(0)
-        self._lines.write(line)
-        self._manifest.update(line)
-        self._page.update(line)
-        self._page_bytes[-1] += len(line)
-
     def record(self, files: int) -> MaskSetRecord:
         """The set's record, made of `files` files, as it stands now."""
         width, height = next(iter(self._sizes)) if len(self._sizes) == 1 else (None, None)
         return MaskSetRecord(
-            id=f"mset_{self._manifest.hexdigest()}",
+            id=f"mset_{self._lines.digest}",
             masks=self.masks,
             files=files,
             width=width,
@@ -171,14 +156,12 @@ class MaskSetDraft:
                 f"{word}: {count} of {self.masks} masks, the first is {self._first_warning[word]}"
                 for word, count in self._warned.items()
             ),
-            pages=(*self._pages, self._page.hexdigest()),
+            pages=self._lines.pages,
         )
 
     def store(self, storage: Storage, tenant: str, record: MaskSetRecord) -> tuple[MaskSetRecord, bool]:
         """Writes the pages, then the record; the masks are there already. The flag says whether the set is new."""
-        self._lines.seek(0)
-        for page, size in enumerate(self._page_bytes):
-            storage.create(_page_key(tenant, record.id, page), self._lines.read(size), "application/x-ndjson")
+        self._lines.store(storage, lambda page: _page_key(tenant, record.id, page))
         body = record.model_dump_json().encode()
         created = storage.create(_record_key(tenant, record.id), body, "application/json")
         return (record, True) if created else (find_mask_set(storage, tenant, record.id), False)
@@ -202,7 +185,7 @@ def entries(
     last = min(first + count, record.masks) - 1
     found = [
         entry
-        for page in range(first // PAGE_ENTRIES, last // PAGE_ENTRIES + 1)
+        for page in range(first // PAGE_LINES, last // PAGE_LINES + 1)
         for entry in _page(storage, tenant, record, page)
     ]
     return [entry for entry in found if first <= entry.number <= last]

@@ -1,4 +1,7 @@
-"""The worker process: one device, one resident pipeline, one queue. Started by `worker.main`, never by hand."""
+"""The worker process: one device and one queue, with a resident pipeline or for trainings.
+
+Started by `worker.main`, never by hand.
+"""
 
 from __future__ import annotations
 
@@ -11,27 +14,29 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TYPE_CHECKING, cast
 
 from redis import Redis
 from redis.exceptions import RedisError
 
 from models.catalog import catalog, find_model
 from models.errors import EarthSynthError, Unavailable
-from worker.conducting import conduct
-from worker.gpu import Gpu
-from worker.jobs import JobKind, now
+from worker.jobs import JobKind, ModelRef, now
+from worker.layout import LOCAL_TENANT
 from worker.lease import Lease, LeaseQueue, LeaseWorker
 from worker.logs import configure_logs, get_logger
 from worker.pulse import Pulse
-from worker.queue import QUEUE_NAME, SHARD_TASK, TASKS, AllowListJob
+from worker.queue import QUEUE_NAME, SHARD_TASK, TASKS, TRAINING_QUEUE, AllowListJob
 from worker.reconcile import give_back_lost, reconcile
+from worker.registry import ModelRegistry
 from worker.run import Resources
 from worker.runtime import perform
 from worker.settings import Settings, settings
-from worker.sharding import perform_shard
 from worker.storage import Storage
 from worker.store import Store, WorkerEntry, connect
-from worker.tasks import export, generate, make_shard
+
+if TYPE_CHECKING:  # it brings torch
+    from worker.gpu import Gpu
 
 log = get_logger(__name__)
 
@@ -39,45 +44,84 @@ EXIT_CANNOT_START = 3  # the supervisor waits before it tries again
 
 
 def run_worker(name: str, pulse: Pulse) -> int:
-    """Loads the default model and works until told to stop; returns the exit code."""
+    """Makes ready what its queue needs and works until told to stop; returns the exit code."""
     config = settings()
     configure_logs(config, process=name)
     redis, beat = connect(config, patient=True), connect(config)
-    store, storage = Store(redis), Storage(config)
+    storage = Storage(config)
     cards = catalog(config.model_names, base=config.earthsynth_base, controlnet=config.earthsynth_controlnet)
-    gpu = Gpu(config, cards, pulse.loading)
-    registry = Registry(name, Store(beat), gpu, seconds=config.lease_seconds)
-    resources = Resources(config, name, store, storage, cards, gpu, pulse.alive)
-    worker = LeaseWorker([QUEUE_NAME], name=name, connection=redis, beat=beat)
+    models = ModelRegistry(storage, cards, config.default_model)
+    gpu = _gpu(config, models, pulse)
+    registry = Registry(name, Store(beat), gpu, queue=config.queue, seconds=config.lease_seconds)
+    worker = LeaseWorker([config.queue], name=name, connection=redis, beat=beat)
+    resources = Resources(
+        config,
+        name,
+        Store(redis),
+        storage,
+        models,
+        gpu,
+        pulse.alive,
+        pulse.loading,
+        worker.stopping.is_set,
+    )
     LeaseQueue.lease_seconds = config.lease_seconds
     LeaseQueue.idle = pulse.alive
-    steps: dict[str, Callable[[Lease], None]] = {
-        TASKS[JobKind.GENERATION]: lambda lease: perform(resources, lease, generate),
-        TASKS[JobKind.DATASET]: lambda lease: conduct(resources, lease),
-        TASKS[JobKind.EXPORT]: lambda lease: perform(resources, lease, export),
-        SHARD_TASK: lambda lease: perform_shard(resources, lease, make_shard),
-    }
-    _allow(worker, registry, steps)
+    _allow(worker, registry, _steps(resources))
 
     threading.Thread(target=_beat, args=(worker, registry, config), name="beat", daemon=True).start()
     try:
         pulse.loading()
         storage.prepare()
         card = find_model(cards, config.default_model)
-        gpu.pipeline(f"{card.name}@{card.version}")
+        if config.queue == QUEUE_NAME:
+            gpu.pipeline(f"{card.name}@{card.version}", LOCAL_TENANT)
     except EarthSynthError as error:
         log.error("worker cannot start", code=error.code, detail=error.message)  # noqa: TRY400  (no traceback)
         registry.failed(error.message)
         return EXIT_CANNOT_START
     registry.ready(lambda: worker.lease.job_id if worker.lease else None)
     threading.Thread(target=_tend, args=(redis, resources), name="tend", daemon=True).start()
-    log.info("worker ready", pid=os.getpid(), model=config.default_model)
+    log.info("worker ready", pid=os.getpid(), queue=config.queue)
     while not worker.stopping.is_set():  # RQ's loop ends on a Redis outage; the model stays resident
         worker.work(logging_level="WARNING")
         if not worker.stopping.is_set():
             time.sleep(1)
     registry.withdraw()
     return 0
+
+
+class _NoPipeline:
+    """Stands where a training process has no resident pipeline: torch is loaded with the first training only."""
+
+    resident: ModelRef | None = None
+    device: str | None = None
+
+
+def _gpu(config: Settings, models: ModelRegistry, pulse: Pulse) -> Gpu:
+    if config.queue == TRAINING_QUEUE:
+        return cast("Gpu", _NoPipeline())
+    from worker.gpu import Gpu
+
+    return Gpu(config, models, pulse.loading)
+
+
+def _steps(resources: Resources) -> dict[str, Callable[[Lease], None]]:
+    """What this process runs, by the names that entries of its queue carry."""
+    if resources.settings.queue == TRAINING_QUEUE:
+        from worker.training import train_model
+
+        return {TASKS[JobKind.TRAINING]: lambda lease: perform(resources, lease, train_model)}
+    from worker.conducting import conduct
+    from worker.sharding import perform_shard
+    from worker.tasks import export, generate, make_shard
+
+    return {
+        TASKS[JobKind.GENERATION]: lambda lease: perform(resources, lease, generate),
+        TASKS[JobKind.DATASET]: lambda lease: conduct(resources, lease),
+        TASKS[JobKind.EXPORT]: lambda lease: perform(resources, lease, export),
+        SHARD_TASK: lambda lease: perform_shard(resources, lease, make_shard),
+    }
 
 
 def _allow(worker: LeaseWorker, registry: Registry, steps: Mapping[str, Callable[[Lease], None]]) -> None:
@@ -99,8 +143,9 @@ def _allow(worker: LeaseWorker, registry: Registry, steps: Mapping[str, Callable
 class Registry:
     """This worker's entry in the list of workers."""
 
-    def __init__(self, name: str, store: Store, gpu: Gpu, *, seconds: float) -> None:
+    def __init__(self, name: str, store: Store, gpu: Gpu, *, queue: str, seconds: float) -> None:
         self._name, self._store, self._gpu, self._seconds = name, store, gpu, seconds
+        self._queue = queue
         self._status, self._reason = "starting", ""
         self._started: datetime = now()
         self._job: Callable[[], str | None] = lambda: None
@@ -125,6 +170,7 @@ class Registry:
             device=self._gpu.device,
             model=resident.model_dump() if resident else None,
             job=job,
+            queue=self._queue,
             started_at=self._started,
             seen_at=now(),
         )

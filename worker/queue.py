@@ -21,10 +21,12 @@ from worker.jobs import Job, JobKind
 from worker.store import reachable
 
 QUEUE_NAME = "generation"
+TRAINING_QUEUE = "training"  # of its own, so that a training of hours keeps no picture waiting
 TASKS: Mapping[JobKind, str] = {
     JobKind.GENERATION: "worker.tasks.generate",
     JobKind.DATASET: "worker.tasks.conduct",
     JobKind.EXPORT: "worker.tasks.export",
+    JobKind.TRAINING: "worker.training.train_model",
 }
 SHARD_TASK = "worker.tasks.make_shard"
 
@@ -53,20 +55,27 @@ class AllowListJob(RqJob):  # type: ignore[misc]  # rq is not typed
         return self.tasks[name]
 
 
+def queue_of(kind: JobKind) -> str:
+    """The queue on which jobs of that kind wait."""
+    return TRAINING_QUEUE if kind is JobKind.TRAINING else QUEUE_NAME
+
+
 def make_queue(redis: Redis, name: str = QUEUE_NAME) -> Queue:
     return Queue(name, connection=redis, job_class=AllowListJob, serializer="json")
 
 
 def enqueue(redis: Redis, job: Job) -> bool:
     """Queues the job once; False when it is queued or running already. Atomic, so a lost reply may be repeated."""
-    return enqueue_entry(redis, job.id, TASKS[job.kind])
+    return enqueue_entry(redis, job.id, TASKS[job.kind], queue=queue_of(job.kind))
 
 
-def enqueue_entry(redis: Redis, entry_id: str, task: str, *, first: bool = False) -> bool:
+def enqueue_entry(
+    redis: Redis, entry_id: str, task: str, *, first: bool = False, queue: str = QUEUE_NAME
+) -> bool:
     """Queues one step of a job once; `first`: before everything that waits."""
     with reachable():
         try:
-            make_queue(redis).enqueue_call(
+            make_queue(redis, queue).enqueue_call(
                 task,
                 args=(job_of(entry_id),),
                 job_id=entry_id,
@@ -82,22 +91,22 @@ def enqueue_entry(redis: Redis, entry_id: str, task: str, *, first: bool = False
     return True
 
 
-def withdraw(redis: Redis, entry_id: str) -> bool:
+def withdraw(redis: Redis, entry_id: str, queue: str = QUEUE_NAME) -> bool:
     """Takes a waiting entry out of the queue; False when no entry is waiting."""
     with reachable():
-        return bool(redis.eval(_WITHDRAW, 3, queue_key(), entry_key(entry_id), LEASES, entry_id))
+        return bool(redis.eval(_WITHDRAW, 3, queue_key(queue), entry_key(entry_id), LEASES, entry_id))
 
 
-def depth(redis: Redis) -> int:
+def depth(redis: Redis, queue: str = QUEUE_NAME) -> int:
     with reachable():
-        length: Any = redis.llen(queue_key())
+        length: Any = redis.llen(queue_key(queue))
     return int(length)
 
 
-def position(redis: Redis, job_id: str) -> int | None:
+def position(redis: Redis, job_id: str, queue: str = QUEUE_NAME) -> int | None:
     """How many entries go before this one (0: next), or None when it is not waiting."""
     with reachable():
-        found: Any = redis.lpos(queue_key(), job_id)
+        found: Any = redis.lpos(queue_key(queue), job_id)
     return None if found is None else int(found)
 
 

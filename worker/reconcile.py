@@ -9,10 +9,11 @@ from redis import Redis
 
 from worker.jobs import Job, JobKind, JobStatus, earliest_job_id, now
 from worker.layout import JOB_ID, jobs_prefix
-from worker.lease import give_back
+from worker.lease import give_back, starts_that_count
 from worker.logs import get_logger
 from worker.queue import (
     LEASES,
+    QUEUE_NAME,
     SHARD_TASK,
     TASKS,
     cancel_entry,
@@ -22,6 +23,7 @@ from worker.queue import (
     entry_key,
     job_of,
     queue_key,
+    queue_of,
     shard_entry,
     shard_of,
 )
@@ -112,10 +114,12 @@ def _unstrand(redis: Redis, store: Store, storage: Storage, settings: Settings, 
     if job.kind is JobKind.DATASET:
         return _unstrand_dataset(redis, job)
     attempts = len(job.attempts)
-    if attempts >= settings.max_attempts and not _waits(redis, job_id):
+    queue = queue_of(job.kind)
+    is_exhausted = starts_that_count(redis, job_id, attempts) >= settings.max_attempts
+    if is_exhausted and not _waits(redis, job_id, queue):
         give_up(store, storage, job_id, attempts)
         return 0
-    return _queue_again(redis, job_id, TASKS[job.kind])
+    return _queue_again(redis, job_id, TASKS[job.kind], queue)
 
 
 def _unstrand_dataset(redis: Redis, job: Job) -> int:
@@ -136,20 +140,20 @@ def _unstrand_dataset(redis: Redis, job: Job) -> int:
     return sum(_queue_again(redis, shard_entry(job.id, number, shard), SHARD_TASK) for shard in shards)
 
 
-def _queue_again(redis: Redis, entry_id: str, task: str) -> int:
+def _queue_again(redis: Redis, entry_id: str, task: str, queue: str = QUEUE_NAME) -> int:
     """Queues the entry if it neither waits nor is leased; returns 1 if so."""
     with reachable():
-        keys = [queue_key(), entry_key(entry_id), LEASES]
+        keys = [queue_key(queue), entry_key(entry_id), LEASES]
         outcome: Any = redis.register_script(_STRANDED)(keys=keys, args=[entry_id])
     if outcome == -1:
-        return int(enqueue_entry(redis, entry_id, task))
+        return int(enqueue_entry(redis, entry_id, task, queue=queue))
     if outcome == 1:
         log.warning("stranded entry queued again", entry=entry_id)
     return int(outcome)
 
 
-def _waits(redis: Redis, job_id: str) -> bool:
+def _waits(redis: Redis, job_id: str, queue: str) -> bool:
     """Whether the entry is in the queue or leased."""
     with reachable():
         leased: Any = redis.zscore(LEASES, job_id)
-        return leased is not None or redis.lpos(queue_key(), job_id) is not None
+        return leased is not None or redis.lpos(queue_key(queue), job_id) is not None

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import Field
 
 from models.errors import NotFound
-from worker.jobs import Attempt, Counts, Frozen, Job, JobError, JobStatus, now
+from worker.jobs import Attempt, Counts, Frozen, Job, JobError, JobStatus, ModelRef, now
 from worker.layout import request_key, result_key
 from worker.pages import Page, read_pages
 from worker.samples import SampleRecord
@@ -33,6 +33,22 @@ class ExportOutcome(Frozen):
     report: dict[str, Any]
 
 
+class TrainingOutcome(Frozen):
+    """What a training made: a version in the registry.
+
+    `resumed_from` is the step after which the last attempt began. The losses are those of the last step, and null
+    where that attempt made none; `agreement` and `iou` (by category name) are the last validation's, in [0, 1].
+    """
+
+    model: ModelRef
+    steps: int
+    resumed_from: int
+    loss_global: float | None
+    loss_local: float | None
+    agreement: float | None
+    iou: dict[str, float]
+
+
 class Result(Frozen):
     """The end of a job. `objects` maps every object of the winning attempt to its sha256.
 
@@ -44,6 +60,7 @@ class Result(Frozen):
     pages: tuple[Page, ...] = ()
     objects: dict[str, str] = Field(default_factory=dict)
     export: ExportOutcome | None = None
+    training: TrainingOutcome | None = None
 
 
 def store_request(storage: Storage, job: Job) -> None:
@@ -80,11 +97,12 @@ def end(
     pages: tuple[Page, ...] = (),
     objects: Mapping[str, str] | None = None,
     export: ExportOutcome | None = None,
+    training: TrainingOutcome | None = None,
     **changes: Any,
 ) -> Job:
     """Ends the job, unless another process has done so first; returns the job as it really ended."""
     ended = job.advance(status, error=error, counts=_settled(job.counts), **changes)
-    result = Result(job=ended, pages=pages, objects=dict(objects or {}), export=export)
+    result = Result(job=ended, pages=pages, objects=dict(objects or {}), export=export, training=training)
     created = storage.create(
         result_key(job.tenant, job.id), result.model_dump_json().encode(), "application/json"
     )

@@ -5,38 +5,50 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import stamina
 
-from models.catalog import ModelCard
 from models.errors import Unavailable
-from worker.gpu import Gpu
-from worker.jobs import Counts, Job, Made, Phase, Progress, now
+from worker.events import Event, as_json, progress_of
+from worker.jobs import Counts, Job, JobKind, Made, Phase, Progress, now
 from worker.lease import Lease
-from worker.results import ExportOutcome
+from worker.logs import get_logger
+from worker.registry import ModelRegistry
+from worker.results import ExportOutcome, TrainingOutcome
 from worker.samples import SampleRecord, SampleStatus, to_lines
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store
+from worker.store import Store, merged
+
+if TYPE_CHECKING:  # it brings torch, which a process that trains loads with its first training
+    from worker.gpu import Gpu
+
+log = get_logger(__name__)
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a worker process has, wired once. `pulse` tells the supervisor that there is progress."""
+    """What a worker process has, wired once.
+
+    `pulse` tells the supervisor that there is progress, `loading` that the next may take as long as a model loads.
+    `stopping` says whether the process has been asked to end.
+    """
 
     settings: Settings
     name: str
     store: Store
     storage: Storage
-    catalog: Mapping[str, ModelCard]
+    registry: ModelRegistry
     gpu: Gpu
     pulse: Callable[[], None]
+    loading: Callable[[], None] = lambda: None
+    stopping: Callable[[], bool] = lambda: False
 
 
 @dataclass(slots=True)
@@ -55,10 +67,12 @@ class Run:
     records: dict[tuple[int, int], SampleRecord] = field(default_factory=dict)
     objects: dict[str, str] = field(default_factory=dict)
     export: ExportOutcome | None = None
+    training: TrainingOutcome | None = None
     _phase: Phase = Phase.CONDITIONS
     _progress: Progress | None = None
     _steps_made: int = 0
     _entered: float = 0.0
+    _told: Phase | None = None
 
     def enter(self, phase: Phase) -> None:
         """Says what the attempt is doing from now on."""
@@ -88,6 +102,12 @@ class Run:
         self.report(Progress(done=done, total=total, eta_seconds=eta))
         self.lease.check()
 
+    def trained(self, progress: Progress) -> None:
+        """Reports a training's step; raises Canceled or LeaseLost."""
+        self.resources.pulse()
+        self.report(progress)
+        self.lease.check()
+
     def put(self, name: str, body: bytes, content_type: str) -> tuple[str, str]:
         """Stores an object of this attempt; returns its key and sha256."""
         key = self.prefix + name
@@ -106,7 +126,26 @@ class Run:
         return [self.records[place] for place in sorted(self.records)]
 
     def add(self, record: SampleRecord) -> None:
+        """Keeps what a try made. Of a generation each settled sample is told; a data set has too many of them."""
         self.records[record.place] = record
+        if self.job.kind is JobKind.GENERATION and record.status is not SampleStatus.REJECTED:
+            told = {"index": record.index, "status": record.status, "seed": record.seed}
+            self.lease.tell(Event.SAMPLE, {**told, "attempt": self.attempt, "at": now()})
+
+    def warn(self, warnings: tuple[str, ...]) -> None:
+        """Keeps what the job will say of itself in the end. It is told now, except by each shard of a data set."""
+        self.warnings = warnings
+        if self.job.kind is not JobKind.DATASET:
+            for warning in warnings:
+                self.log(warning, level="warning")
+
+    def log(
+        self, message: str, *, level: Literal["info", "warning", "error"] = "info", **fields: Any
+    ) -> None:
+        """Says something for people: to this process's log, and to whoever follows the job. Never fails the job."""
+        getattr(log, level)(message, **{**fields, "job": self.job.id, "attempt": self.attempt})
+        told = {"level": level, "message": message, "fields": fields}
+        self.lease.tell(Event.LOG, {**told, "attempt": self.attempt, "at": now()})
 
     def discard(self) -> None:
         """Deletes every object of this attempt."""
@@ -140,7 +179,12 @@ class Run:
             "started_at": self.started_at.isoformat(),
             "outcome": outcome,
         }
-        self.lease.renew(json.dumps(report))
+        seen = merged(self.job, [report], {})
+        fresh = self._phase is not self._told and self.job.kind is not JobKind.DATASET
+        self._told = self._phase
+        self.lease.renew(
+            json.dumps(report), as_json(progress_of(seen)), at_once=fresh, began=self.job.started_at
+        )
 
 
 @stamina.retry(on=Unavailable, attempts=20, timeout=60.0, wait_max=5.0)

@@ -10,7 +10,7 @@ from typing import Any
 from models.errors import EarthSynthError, Unavailable
 from worker.jobs import Attempt, Counts, Job, JobError, JobKind, JobStatus, Phase, Progress, now
 from worker.layout import attempt_prefix
-from worker.lease import Canceled, Lease, LeaseLost
+from worker.lease import Canceled, Lease, LeaseLost, starts_that_count
 from worker.logs import get_logger
 from worker.pages import write_pages
 from worker.results import adopt, closed, end, read_request, read_result
@@ -68,7 +68,8 @@ def running(resources: Resources, lease: Lease) -> Iterator[Run]:
         finish(run, JobStatus.CANCELED)
     except Unavailable as error:
         log.warning("attempt put back", job=job.id, code=error.code, detail=error.message)
-        if run.attempt < resources.settings.max_attempts:
+        starts = starts_that_count(resources.store.redis, lease.entry_id, run.attempt)
+        if starts < resources.settings.max_attempts:
             run.discard()
             raise
         finish(run, JobStatus.FAILED, error=JobError(code=error.code, detail=error.message, retryable=True))
@@ -119,16 +120,20 @@ def finish(run: Run, status: JobStatus, *, error: JobError | None = None) -> Non
     if job.kind is JobKind.EXPORT and status is JobStatus.SUCCEEDED:
         written = counts.requested
         counts = Counts(requested=written, accepted=written, generated=written, pending=0)
-    done = counts.requested - counts.pending
+    progress = run.progress.model_copy(update={"eta_seconds": None})
+    model = run.training.model if run.training else run.resources.gpu.resident or job.model
+    if job.kind is not JobKind.TRAINING:
+        progress = progress.model_copy(update={"done": counts.requested - counts.pending})
     end_as(
         run,
         job.model_copy(update={"counts": counts}),
         status,
         error=error,
-        model=run.resources.gpu.resident or job.model,
-        progress=run.progress.model_copy(update={"done": done, "eta_seconds": None}),
+        model=model,
+        progress=progress,
         pages=pages,
         export=run.export,
+        training=run.training,
     )
 
 

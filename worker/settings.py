@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -38,6 +38,19 @@ class Settings(BaseSettings):
     earthsynth_base: str = Field(
         "stable-diffusion-v1-5/stable-diffusion-v1-5", description="SD 1.5 base: hub id or local folder"
     )
+    model_cache: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
+        Path("~/.cache/earthsynth/models"),
+        validate_default=True,
+        description="folder where workers keep the published models they fetched",
+    )
+    model_cache_bytes: int = Field(
+        50_000_000_000,
+        ge=0,
+        description="size of it above which the versions that were used longest ago go",
+    )
+    queue: Literal["generation", "training"] = Field(
+        "generation", description="what a worker process works on: pictures and data sets, or trainings"
+    )
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="where the pipeline runs")
     torch_threads: int = Field(0, ge=0, description="CPU threads of the pipeline; 0: torch's own choice")
     batch_size: int = Field(0, ge=0, le=64, description="pictures per denoising batch; 0: the model's own")
@@ -60,8 +73,8 @@ class Settings(BaseSettings):
     )
 
     max_upload_bytes: int = Field(33_554_432, description="largest request body")
-    max_archive_bytes: int = Field(536_870_912, description="largest zip of masks")
-    max_archive_entries: int = Field(10_000, ge=1, description="files in one zip of masks")
+    max_archive_bytes: int = Field(536_870_912, description="largest zip of masks or of training pairs")
+    max_archive_entries: int = Field(10_000, ge=1, description="files in one zip, or in one import")
     max_mask_side: int = Field(4096, description="largest mask width or height, pixels")
     max_queue_depth: int = Field(1000, ge=1, description="queued jobs above which the API answers 429")
 

@@ -23,7 +23,7 @@ from models.rfilter.rules import Policy, RuleName
 MAX_IMAGES = 16
 
 
-def _plain_text(text: str) -> str:
+def plain_text(text: str) -> str:
     """Text without control characters and lone surrogates, which no tokenizer, log or store should meet."""
     for character in text:
         if unicodedata.category(character) in {"Cc", "Cs"}:
@@ -33,7 +33,7 @@ def _plain_text(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(_plain_text)]
+Text = Annotated[str, AfterValidator(plain_text)]
 
 
 class OnMismatch(StrEnum):

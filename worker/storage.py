@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import boto3
 from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from models.errors import NotFound, TooLarge, Unavailable
+from models.errors import Conflict, NotFound, TooLarge, Unavailable
+from worker.object_stream import ObjectStream
 from worker.settings import Settings
 
 if TYPE_CHECKING:
@@ -21,17 +25,31 @@ if TYPE_CHECKING:
 
 _ABSENT = {"404", "NoSuchKey", "NotFound", "NoSuchBucket"}
 _EXISTS = {"412", "PreconditionFailed", "ConditionalRequestConflict", "409"}
+_PIECE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectFacts:
+    """`etag` is the store's own name of these bytes; equal ones under one key mean the same object."""
+
+    bytes: int
+    etag: str
 
 
 class Storage:
     """A bucket. Keys are written once and never again; sha256 sums live in our own records, not in S3 metadata."""
 
     def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self.bucket = settings.s3_bucket
         self._presign_seconds = settings.presign_seconds
         self._client = _client(settings, settings.s3_endpoint)
         public = settings.s3_public_endpoint
         self._presigner = self._client if public is None else _client(settings, public)
+
+    def __reduce__(self) -> tuple[type[Storage], tuple[Settings]]:
+        """Pickled, it travels as its settings: each process has connections of its own."""
+        return Storage, (self._settings,)
 
     def prepare(self) -> None:
         """Creates the bucket if absent, and checks that the store honours If-None-Match.
@@ -73,10 +91,21 @@ class Storage:
                 raise
             return True
 
-    def upload(self, key: str, path: Path, content_type: str) -> None:
-        """Writes a new object from a file, in parts where it is large; the key must be this attempt's own."""
+    def upload(
+        self, key: str, path: Path, content_type: str, *, pulse: Callable[[], None] = lambda: None
+    ) -> None:
+        """Writes a new object from a file, in parts where it is large; the key must be this attempt's own.
+
+        Or its content's: then all who write it write the same. `pulse` is called as bytes go, from several threads.
+        """
         with _translated():
-            self._client.upload_file(str(path), self.bucket, key, ExtraArgs={"ContentType": content_type})
+            self._client.upload_file(
+                str(path),
+                self.bucket,
+                key,
+                ExtraArgs={"ContentType": content_type},
+                Callback=lambda _: pulse(),
+            )
 
     def read(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The object's bytes; raises NotFound, or TooLarge before it reads more than `max_bytes`."""
@@ -102,6 +131,43 @@ class Storage:
                 f"Object {key} has sha256 {found}, not {sha256} as recorded.", code="object_damaged"
             )
         return body
+
+    def stat(self, key: str) -> ObjectFacts:
+        """The object's size and what tells it from another under its key; raises NotFound."""
+        with _translated():
+            try:
+                found = self._client.head_object(Bucket=self.bucket, Key=key)
+            except ClientError as error:
+                if _code(error) in _ABSENT:
+                    raise NotFound(f"There is no object {key}.") from error
+                raise
+            return ObjectFacts(found["ContentLength"], found["ETag"])
+
+    def open(self, key: str, *, etag: str | None = None) -> BinaryIO:
+        """The object as a file that is read once, never all of it in memory; see `ObjectStream`.
+
+        Raises NotFound; Conflict with code `object_changed` for another object than that of `etag`, here or later.
+        """
+        facts = self.stat(key)
+        if etag is not None and facts.etag != etag:
+            raise _changed(key)
+        stream = ObjectStream(lambda start: self._pieces_from(key, facts.etag, start), facts.bytes)
+        return io.BufferedReader(stream, _PIECE_BYTES)
+
+    def _pieces_from(self, key: str, etag: str, start: int) -> Generator[bytes, None, None]:
+        with _translated():
+            try:
+                found = self._client.get_object(
+                    Bucket=self.bucket, Key=key, Range=f"bytes={start}-", IfMatch=etag
+                )
+            except ClientError as error:
+                if _code(error) in _ABSENT | _EXISTS:
+                    raise _changed(key) from error
+                raise
+            with contextlib.closing(found["Body"]) as body:
+                if found["ETag"] != etag:  # a store that knows no If-Match
+                    raise _changed(key)
+                yield from body.iter_chunks(_PIECE_BYTES)
 
     def exists(self, key: str) -> bool:
         with _translated():
@@ -178,6 +244,10 @@ def _client(settings: Settings, endpoint: str | None) -> S3Client:
             max_pool_connections=32,
         ),
     )
+
+
+def _changed(key: str) -> Conflict:
+    return Conflict(f"Object {key} is no longer the one that was looked at.", code="object_changed")
 
 
 def _code(error: ClientError) -> str:

@@ -15,27 +15,41 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from models.errors import Unavailable
+from worker.events import APPEND, as_json, held_key, log_key, status_of
 from worker.jobs import Counts, Job, JobKind, Made, Phase, Progress, now
 from worker.settings import Settings
 
 OPEN = "es:open"  # zset: job id → creation time of every job that has not ended
 WORKERS = "es:workers"  # zset: worker name → when its entry is forgotten
+TRAINERS = "es:trainers"  # the same for those that train: they take no shards, so no window counts them
 
-_CREATE = """
--- KEYS: record, open, index ; ARGV: id, doc, revision, status, ended, created
+_CREATE = (
+    APPEND
+    + """
+-- KEYS: record, open, index, log ; ARGV: id, doc, revision, status, ended, created, event
 if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[3], 'status', ARGV[4])
 redis.call('ZADD', KEYS[3], 0, ARGV[1])
 if ARGV[5] == '0' then redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1]) end
+append(KEYS[4], ARGV[1], 'status', ARGV[7])
 return 1
 """
-_SWAP = """
--- KEYS: record, open ; ARGV: id, doc, revision expected, revision new, status, ended
+)
+_SWAP = (
+    APPEND
+    + """
+-- KEYS: record, open, log, held, round, reports
+-- ARGV: id, doc, revision expected, revision new, status, ended, event or ''
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[4], 'status', ARGV[5])
 if ARGV[6] == '1' then redis.call('ZREM', KEYS[2], ARGV[1]) end
+if ARGV[7] ~= '' then
+  release(KEYS[3], ARGV[1], KEYS[4], KEYS[5], KEYS[6])
+  append(KEYS[3], ARGV[1], 'status', ARGV[7])
+end
 return 1
 """
+)
 
 
 class WorkerEntry(BaseModel):
@@ -51,6 +65,7 @@ class WorkerEntry(BaseModel):
     device: str | None = None
     model: dict[str, Any] | None = None
     job: str | None = None
+    queue: str = "generation"
     started_at: datetime
     seen_at: datetime
 
@@ -77,7 +92,7 @@ class Store:
         """Stores a new record; False when the id is known already."""
         with reachable():
             created = self._create(
-                keys=[record_key(job.id), OPEN, _index(job.tenant)],
+                keys=[record_key(job.id), OPEN, _index(job.tenant), log_key(job.id)],
                 args=[
                     job.id,
                     job.model_dump_json(),
@@ -85,6 +100,7 @@ class Store:
                     job.status.value,
                     int(job.ended),
                     job.created_at.timestamp(),
+                    as_json(status_of(job)),
                 ],
             )
         return bool(created)
@@ -113,7 +129,14 @@ class Store:
             changed = changed.model_copy(update={"revision": job.revision + 1})
             with reachable():
                 swapped = self._swap(
-                    keys=[record_key(job_id), OPEN],
+                    keys=[
+                        record_key(job_id),
+                        OPEN,
+                        log_key(job_id),
+                        held_key(job_id),
+                        round_key(job_id),
+                        progress_key(job_id),
+                    ],
                     args=[
                         job_id,
                         changed.model_dump_json(),
@@ -121,6 +144,7 @@ class Store:
                         changed.revision,
                         changed.status.value,
                         int(changed.ended),
+                        as_json(status_of(changed)) if _is_news(job, changed) else "",
                     ],
                 )
             if swapped:
@@ -144,7 +168,8 @@ class Store:
         with reachable():
             pipe = self.redis.pipeline()
             pipe.set(_worker_key(entry.name), entry.model_dump_json(), px=int(seconds * 1000))
-            pipe.zadd(WORKERS, {entry.name: entry.seen_at.timestamp() + seconds})
+            listed = WORKERS if entry.queue == "generation" else TRAINERS
+            pipe.zadd(listed, {entry.name: entry.seen_at.timestamp() + seconds})
             pipe.execute()
 
     def withdraw(self, name: str) -> None:
@@ -152,18 +177,22 @@ class Store:
             pipe = self.redis.pipeline()
             pipe.delete(_worker_key(name))
             pipe.zrem(WORKERS, name)
+            pipe.zrem(TRAINERS, name)
             pipe.execute()
 
     def workers(self) -> list[WorkerEntry]:
-        """Every worker whose entry has not run out, by name."""
+        """Every worker whose entry has not run out, those that train last."""
         with reachable():
-            names: Any = self.redis.zrange(WORKERS, 0, -1)
+            generating: Any = self.redis.zrange(WORKERS, 0, -1)
+            training: Any = self.redis.zrange(TRAINERS, 0, -1)
+            names = [*generating, *training]
             if not names:
                 return []
             found: Any = self.redis.mget([_worker_key(name.decode()) for name in names])
             gone = [name for name, entry in zip(names, found, strict=True) if entry is None]
             if gone:
                 self.redis.zrem(WORKERS, *gone)
+                self.redis.zrem(TRAINERS, *gone)
         return [WorkerEntry.model_validate_json(entry) for entry in found if entry is not None]
 
 
@@ -180,7 +209,7 @@ def merged(job: Job, reports: Sequence[Mapping[str, Any]], done: Mapping[bytes, 
     if reports:
         latest = max(reports, key=lambda report: str(report["started_at"]))
         progress = Progress.model_validate(latest["progress"])
-    if job.kind is not JobKind.EXPORT:
+    if job.kind not in {JobKind.EXPORT, JobKind.TRAINING}:
         progress = progress.model_copy(update={"done": settled, "total": counts.requested})
     if done and settled and job.started_at:
         each = (now() - job.started_at).total_seconds() / settled
@@ -189,6 +218,11 @@ def merged(job: Job, reports: Sequence[Mapping[str, Any]], done: Mapping[bytes, 
     if reports:
         changes["phase"] = Phase(latest["phase"])
     return job.model_copy(update=changes)
+
+
+def _is_news(known: Job, changed: Job) -> bool:
+    """Whether followers of the job must hear of the change."""
+    return (known.status, known.phase, known.attempts) != (changed.status, changed.phase, changed.attempts)
 
 
 def record_key(job_id: str) -> str:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +22,7 @@ from worker.mask_sets import MaskSetEntry, entries, find_mask_set
 from worker.results import read_result
 from worker.rounds import Planned, Round
 from worker.run import Run
+from worker.scratch import scratch_folder
 from worker.selection import read_calibration
 from worker.specs import GenerationSpec
 
@@ -38,16 +37,16 @@ def generate(run: Run) -> None:
         Wanted(index, mask, spec.prompt, mask_id=spec.mask_id, group=spec.mask_id)
         for index in range(spec.num_images)
     ]
-    rules = None if spec.filter.policy is Policy.OFF else run.resources.gpu.filter(spec.model)
+    off = spec.filter.policy is Policy.OFF
+    rules = None if off else run.resources.gpu.filter(spec.model, run.job.tenant)
     make_samples(run, wanted, spec, rules)
 
 
 def make_shard(run: Run, this: Round, planned: list[Planned]) -> None:
     """Condition sampling → image synthesis → R-Filter → labels, for the samples of one shard."""
     spec = DatasetSpec.model_validate(run.job.request)
-    rules = Filter(
-        run.resources.gpu.filter(spec.model).scorers, read_calibration(run.resources.storage, run.job)
-    )
+    scorers = run.resources.gpu.filter(spec.model, run.job.tenant).scorers
+    rules = Filter(scorers, read_calibration(run.resources.storage, run.job))
     wanted = list(_conditions(run, spec, planned))
     make_samples(run, wanted, spec, rules, unfiltered_of=this.unfiltered_of)
 
@@ -56,7 +55,7 @@ def _conditions(run: Run, spec: DatasetSpec, planned: list[Planned]) -> Iterator
     """Each sample's condition: the same for each of its tries, on every worker."""
     storage, tenant = run.resources.storage, run.job.tenant
     masks = find_mask_set(storage, tenant, spec.mask_set_id)
-    allowed = run.resources.gpu.pipeline(spec.model).card.category_ids
+    allowed = run.resources.gpu.pipeline(spec.model, tenant).card.category_ids
 
     @cache
     def mask_of(number: int) -> tuple[MaskSetEntry, NDArray[np.uint8]]:
@@ -89,8 +88,8 @@ def export(run: Run) -> None:
         raise Unavailable("The data set has not ended yet.", code="dataset_not_ready")
     dataset = ended.job
     run.enter(Phase.EXPORT)
-    with tempfile.TemporaryDirectory(prefix="earthsynth-export-") as scratch:
-        folder = Path(scratch) / "export"
+    with scratch_folder() as scratch:
+        folder = scratch / "export"
         report = write_export(run, spec, dataset, folder)
         run.enter(Phase.UPLOAD)
         run.export = store_export(run, dataset, spec, folder, report)

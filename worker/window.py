@@ -14,6 +14,7 @@ from redis import Redis
 from models.catalog import ModelCard
 from worker.jobs import Job, JobError, Made
 from worker.queue import (
+    QUEUE_NAME,
     SHARD_TASK,
     TASKS,
     cancel_entry,
@@ -183,7 +184,8 @@ def shard_images(settings: Settings, store: Store, card: ModelCard) -> int:
     """
     if settings.shard_images:
         return settings.shard_images
-    on_cuda = any((worker.device or "").startswith("cuda") for worker in store.workers())
+    generating = [worker for worker in store.workers() if worker.queue == QUEUE_NAME]
+    on_cuda = any((worker.device or "").startswith("cuda") for worker in generating)
     return 4 * card.batch_size_cuda if on_cuda else 2 * card.batch_size_cpu
 
 

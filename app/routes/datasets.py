@@ -15,7 +15,6 @@ from app.openapi import json_body, refusals, success
 from app.pages import Cursor, Limit, sample_page
 from app.schemas import JobView, SamplePage, job_view
 from app.waiting import MAX_WAIT_SECONDS, preference, wait_for_end
-from models.catalog import find_model
 from models.errors import NotFound
 from worker.dataset_specs import DatasetRequest, ExportRequest, resolve_dataset
 from worker.exporting import exports_of, submit_export
@@ -125,7 +124,7 @@ def get_export(dataset_id: DatasetId, export_id: ExportId, found: Resources, ten
 
 def _accept(found: AppResources, tenant: str, asked: DatasetRequest) -> Job:
     intake = found.intake
-    card = find_model(found.catalog, asked.model or found.settings.default_model)
+    card = found.registry.find(tenant, asked.model)
     masks = _masks(found, tenant, asked)
     size = shard_images(intake.settings, intake.store, card)
     spec, warnings = resolve_dataset(asked, masks, card, shard_images=size)

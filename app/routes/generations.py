@@ -12,7 +12,6 @@ from app.dependencies import AppResources, Resources, Tenant
 from app.openapi import body_of, refusals, success
 from app.schemas import FinishedJobView, JobView, job_view, sample_view
 from app.waiting import MAX_WAIT_SECONDS, preference, wait_for_end
-from models.catalog import find_model
 from models.errors import FieldError, InvalidInput
 from models.masks import decode_mask
 from worker.intake import MaskRecord
@@ -54,7 +53,7 @@ async def create_generation(
 
 
 def _accept(found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None) -> Job:
-    card = find_model(found.catalog, asked.model or found.settings.default_model)
+    card = found.registry.find(tenant, asked.model)
     mask = _mask(found, tenant, asked, file)
     facts = MaskFacts(mask.id, mask.width, mask.height, [category.id for category in mask.categories])
     spec, warnings = resolve(asked, facts, card)

@@ -12,6 +12,7 @@ from app.dependencies import Resources
 from app.openapi import refusals
 from app.problems import answer, problem
 from models.errors import FieldError, Unavailable
+from worker.queue import QUEUE_NAME
 
 router = APIRouter(tags=["health"])
 
@@ -48,5 +49,6 @@ def readyz(found: Resources) -> Ready | JSONResponse:
         names = " and ".join(fault.pointer.removeprefix("/") for fault in down)
         found_problem = problem(503, "not_ready", f"Down: {names}.", fields=tuple(down), retryable=True)
         return answer(found_problem, {"Retry-After": "2"})
-    ready = [entry for entry in intake.store.workers() if entry.status in {"ready", "busy"}]
+    workers = [entry for entry in intake.store.workers() if entry.queue == QUEUE_NAME]
+    ready = [entry for entry in workers if entry.status in {"ready", "busy"}]
     return Ready(workers=len(ready))

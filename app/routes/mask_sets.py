@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Annotated, BinaryIO
+from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
 
+from app.bodies import parse_upload
 from app.dependencies import Resources, Tenant
 from app.openapi import body_of, refusals, success
-from models.errors import FieldError, InvalidInput, UnsupportedFormat
 from worker.mask_sets import (
     KeptMaskSet,
     MaskSetCategory,
@@ -25,8 +22,6 @@ from worker.mask_sets import (
 
 router = APIRouter(prefix="/v1/mask-sets", tags=["masks"])
 MaskSetId = Annotated[str, Path(description="mset_ and the sha256 of the set's manifest", max_length=200)]
-_MAX_FIELDS = 20
-_MAX_FIELD_BYTES = 65_536
 
 
 class RefusedFile(BaseModel):
@@ -68,7 +63,7 @@ async def create_mask_set(
     request: Request, response: Response, found: Resources, tenant: Tenant
 ) -> CreatedMaskSetView:
     """Checks every mask of a zip (or under an import prefix) and keeps them as one set, or says which are wrong."""
-    async with _parsed(request) as (asked, file):
+    async with parse_upload(request, MaskSetRequest) as (asked, file):
         kept = await run_in_threadpool(keep_mask_set, found.intake, tenant, asked, file)
     response.status_code = 201 if kept.created else 200
     response.headers["Location"] = f"/v1/mask-sets/{kept.record.id}"
@@ -79,45 +74,6 @@ async def create_mask_set(
 def get_mask_set(set_id: MaskSetId, found: Resources, tenant: Tenant) -> MaskSetView:
     """What is known of the set."""
     return MaskSetView(**_facts(find_mask_set(found.intake.storage, tenant, set_id)))
-
-
-@asynccontextmanager
-async def _parsed(request: Request) -> AsyncIterator[tuple[MaskSetRequest, BinaryIO | None]]:
-    """The request and its zip, which is gone afterwards. Raises UnsupportedFormat (415) for another type."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind == "application/json":
-        yield MaskSetRequest.model_validate_json(await request.body(), strict=True), None
-    elif kind == "multipart/form-data":
-        async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
-            yield _parts(form)
-    else:
-        raise UnsupportedFormat(
-            "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
-        )
-
-
-def _parts(form: FormData) -> tuple[MaskSetRequest, BinaryIO | None]:
-    """The fields and the file part, which the parser has streamed into a temporary file without a name."""
-    fields: dict[str, str] = {}
-    file: BinaryIO | None = None
-    for name, value in form.multi_items():
-        if name in fields:
-            raise InvalidInput(f"The form field {name} is there more than once.", code="repeated_field")
-        if isinstance(value, UploadFile) != (name == "file"):
-            raise InvalidInput(
-                "The form field file, and no other, must be a file part (with curl: -F file=@masks.zip).",
-                code="file_expected" if name == "file" else "unexpected_file",
-                errors=[
-                    FieldError(f"/{name[:100]}", "must be a file part" if name == "file" else "is no file")
-                ],
-            )
-        if isinstance(value, UploadFile):
-            if file is not None:
-                raise InvalidInput("Send one file, a zip of the masks.", code="too_many_files")
-            file = value.file
-        else:
-            fields[name] = value
-    return MaskSetRequest.model_validate(fields), file
 
 
 def _facts(record: MaskSetRecord) -> dict[str, object]:

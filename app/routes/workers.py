@@ -15,7 +15,10 @@ router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
 
 class WorkerView(BaseModel):
-    """`status`: starting, ready, busy or failed (then `reason`); `model` is the resident one."""
+    """`status`: starting, ready, busy or failed (then `reason`); `model` is the resident one.
+
+    `queue` is generation (pictures and data sets) or training.
+    """
 
     name: str
     host: str
@@ -25,6 +28,7 @@ class WorkerView(BaseModel):
     device: str | None
     model: ModelRef | None
     job: str | None
+    queue: str
     started_at: datetime
     seen_at: datetime
 

@@ -69,7 +69,7 @@ def read_directory(file: BinaryIO, limits: ArchiveLimits) -> tuple[list[CentralE
     """
     size = file.seek(0, 2)
     if size == 0:
-        raise InvalidInput("The file is empty; send a zip of masks.", code="empty_file")
+        raise InvalidInput("The file is empty; send a zip.", code="empty_file")
     if size > limits.max_bytes:
         raise TooLarge(f"The archive has {size} bytes of at most {limits.max_bytes}; send it in parts.")
     end_at, end = _find_end(file, size)
@@ -85,7 +85,7 @@ def read_directory(file: BinaryIO, limits: ArchiveLimits) -> tuple[list[CentralE
     if before > 0:
         raise _leading(before)
     if end.entries == 0:
-        raise InvalidInput("The archive has no entries; send a zip of masks.", code="empty_archive")
+        raise InvalidInput("The archive has no entries; send a zip.", code="empty_archive")
     file.seek(end.directory_offset)
     entries = list(_entries(file.read(end.directory_bytes), end.entries))
     first = min(entry.offset for entry in entries)
@@ -123,7 +123,7 @@ def _find_end(file: BinaryIO, size: int) -> tuple[int, _End]:
         raise damaged("it has two end records, one inside the comment of the other")
     if not exact:
         if not is_zip:
-            raise UnsupportedFormat(f"The file {describe(head)}; send a zip of masks.")
+            raise UnsupportedFormat(f"The file {describe(head)}; send a zip.")
         if short:
             raise InvalidInput("Data follows the end of the archive; send a plain zip.", code="trailing_data")
         raise damaged("it has no end record, so a part of it is missing")

@@ -88,7 +88,7 @@ def check_archive(file: BinaryIO, limits: ArchiveLimits = ArchiveLimits()) -> Ar
                 name, found.method, found.crc32, found.packed_bytes, found.size_bytes, data_offset
             )
     if not entries and not refused:
-        raise InvalidInput("The archive holds no files; send a zip of masks.", code="empty_archive")
+        raise InvalidInput("The archive holds no files; send a zip.", code="empty_archive")
     ordered = sorted(entries, key=natural_key)
     return Archive(tuple(entries[text] for text in ordered), tuple(refused), tuple(ignored))
 
@@ -138,7 +138,7 @@ def _check_kind(entry: CentralEntry, limits: ArchiveLimits, *, is_folder: bool) 
         raise InvalidInput("The entry is encrypted; send it without.", code="encrypted_not_supported")
     if max(entry.size_bytes, entry.packed_bytes) > limits.max_entry_bytes:
         raise InvalidInput(
-            f"The entry has {entry.size_bytes} bytes of at most {limits.max_entry_bytes}; cut the mask into tiles.",
+            f"The entry has {entry.size_bytes} bytes of at most {limits.max_entry_bytes}; cut it into tiles.",
             code="entry_too_large",
         )
     if is_folder and entry.size_bytes:

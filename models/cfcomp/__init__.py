@@ -1,1 +1,3 @@
-"""CF-Comp, training on counterfactual compositions: training pairs, selection, composition and loss."""
+"""CF-Comp, training on counterfactual compositions: training pairs, selection, composition, loss and the trainer."""
+
+import models.synthesis  # noqa: F401  (before diffusers is imported anywhere: it switches remote code off)

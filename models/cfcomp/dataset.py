@@ -5,8 +5,10 @@ A sample is a function of (seed, epoch, index) and its pair alone, so a resumed 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
+from itertools import count
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,31 +62,63 @@ def draw_sample(pair: Triple, options: CropOptions, rng: np.random.Generator) ->
     return Triple(pair.name, picture, mask, text)
 
 
-class TrainingSet:
-    """The samples of a checked folder. `training_set[epoch, index]` is one; a PyTorch DataLoader takes it as it is.
+class PairSource(Protocol):
+    """Checked pairs, wherever they lie: whole pictures and masks, each read when it is asked for."""
 
-    The last `keep_decoded` pairs stay decoded in memory; every other sample reads its two files.
+    @property
+    def frequencies(self) -> Mapping[int, float]:
+        """The share of pairs that have a category, above 0, for each that there is."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, number: int) -> Triple:
+        """Return a pair, counted from 0, decoded."""
+        ...
+
+
+class FolderPairs:
+    """The good pairs of a folder that `read_pairs` has looked at."""
+
+    def __init__(self, report: Report, reading: MaskReading | None = None) -> None:
+        self._report = report
+        self._reading = reading or MaskReading()
+        self.frequencies: Mapping[int, float] = report.frequencies
+
+    def __len__(self) -> int:
+        return len(self._report.pairs)
+
+    def read(self, number: int) -> Triple:
+        """Return a pair, its two files read and decoded again."""
+        folder, pair = self._report.folder, self._report.pairs[number]
+        picture, mask = decode_pair(
+            (folder / pair.files.picture).read_bytes(), (folder / pair.files.mask).read_bytes(), self._reading
+        )
+        return Triple(pair.files.name, picture, mask, pair.text or caption_of(mask))
+
+
+class TrainingSet:
+    """The samples of checked pairs. `training_set[epoch, index]` is one; a PyTorch DataLoader takes it as it is.
+
+    The last `keep_decoded` pairs stay decoded in memory; every other sample reads its pair from the source.
     """
 
     def __init__(
-        self,
-        report: Report,
-        options: CropOptions,
-        *,
-        seed: int,
-        reading: MaskReading | None = None,
-        keep_decoded: int = 64,
+        self, source: PairSource, options: CropOptions, *, seed: int, keep_decoded: int = 64
     ) -> None:
-        self._folder: Path = report.folder
-        self._pairs = report.pairs
+        self._source = source
         self._options = options
         self._seed = seed
-        self._reading = reading or MaskReading()
         self._keep_decoded = keep_decoded
         self._start_caches()
 
+    @property
+    def frequencies(self) -> Mapping[int, float]:
+        """The share of pairs that have a category, as their source counts it."""
+        return self._source.frequencies
+
     def _start_caches(self) -> None:
-        self._decoded = lru_cache(self._keep_decoded)(self._decode)
+        self._decoded = lru_cache(self._keep_decoded)(self._source.read)
         self._order = lru_cache(2)(
             self._draw_order
         )  # a permutation of a large set takes longer than a sample
@@ -98,7 +132,7 @@ class TrainingSet:
         self._start_caches()
 
     def __len__(self) -> int:
-        return len(self._pairs)
+        return len(self._source)
 
     def __getitem__(self, key: tuple[int, int]) -> Triple:
         """Return sample `index`, from 0, of an epoch. Every pair gives one sample in each epoch, in random order."""
@@ -112,21 +146,18 @@ class TrainingSet:
         return self._order(epoch)
 
     def _draw_order(self, epoch: int) -> NDArray[np.intp]:
-        return np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._pairs))
+        return np.random.default_rng([self._seed, 0, epoch]).permutation(len(self._source))
 
     def batch(self, step: int, size: int) -> list[Triple]:
         """Return the samples of a step, counted from 0 through all epochs."""
         places = range(step * size, (step + 1) * size)
         return [self[place // len(self), place % len(self)] for place in places]
 
-    def _decode(self, number: int) -> Triple:
-        files = self._pairs[number].files
-        picture, mask = decode_pair(
-            (self._folder / files.picture).read_bytes(),
-            (self._folder / files.mask).read_bytes(),
-            self._reading,
-        )
-        return Triple(files.name, picture, mask, self._pairs[number].text or caption_of(mask))
+    def epochs(self) -> Iterator[Triple]:
+        """Yield the samples of one epoch after the other, without end."""
+        for epoch in count():
+            for index in range(len(self)):
+                yield self[epoch, index]
 
 
 def single_category(mask: NDArray[np.uint8], category_id: int) -> NDArray[np.uint8]:

@@ -5,15 +5,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from models.archives.names import shown_name
 from models.cfcomp.pictures import PICTURE_SUFFIXES
-from models.cfcomp.train_jsonl import FILE_NAME, find_named, read_index
+from models.cfcomp.train_jsonl import FILE_NAME, Index, find_named, read_index
 
 MASK_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".npy"})
+_PICTURES, _MASKS = "images", "masks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,13 @@ class BadPair:
 def list_pairs(folder: Path) -> Iterator[PairFiles | BadPair]:
     """Yield the pairs that `train.jsonl` names, or without one those of `images/` and `masks/`, by name."""
     path = folder / FILE_NAME
-    if not path.is_file():
-        yield from match_files(folder)
-        return
-    index = read_index(path)
+    if path.is_file():
+        return named_pairs(read_index(path), lambda name: (folder / name).is_file())
+    return match_files(folder)
+
+
+def named_pairs(index: Index, has: Callable[[Path], bool]) -> Iterator[PairFiles | BadPair]:
+    """Yield the pairs of an index. `has` says whether a relative path is a file of the set."""
     for number in index.bad_lines:
         yield BadPair(
             f"{FILE_NAME}:{number}",
@@ -49,7 +53,7 @@ def list_pairs(folder: Path) -> Iterator[PairFiles | BadPair]:
             message="The line is no row of file_name, mask_name and text.",
         )
     for row in index.pairs:
-        picture, mask = find_named(folder, row.file_name), find_named(folder, row.mask_name)
+        picture, mask = find_named(row.file_name, has), find_named(row.mask_name, has)
         if picture is None:
             yield BadPair(
                 shown_name(row.file_name),
@@ -65,14 +69,17 @@ def list_pairs(folder: Path) -> Iterator[PairFiles | BadPair]:
 
 
 def match_files(folder: Path, without: Collection[Path] = ()) -> Iterator[PairFiles | BadPair]:
-    """Yield the pictures and masks of one stem. "7_mask" also belongs to "7_image", as the authors' tool has it.
+    """Yield the pictures and masks of one stem; files `without` (relative to the folder) are not looked at."""
+    files = (path for room in (_PICTURES, _MASKS) for path in (folder / room).rglob("*") if path.is_file())
+    names = (path.relative_to(folder) for path in files)
+    return match_names(name for name in names if name not in without)
 
-    Files `without` (relative to the folder) are not looked at.
-    """
-    pictures, masks = (
-        _by_stem(folder, "images", PICTURE_SUFFIXES, without),
-        _by_stem(folder, "masks", MASK_SUFFIXES, without),
-    )
+
+def match_names(names: Iterable[Path]) -> Iterator[PairFiles | BadPair]:
+    """Yield the pictures and masks of one stem. "7_mask" also belongs to "7_image", as the authors' tool has it."""
+    ordered = sorted(names)
+    pictures = _by_stem(ordered, _PICTURES, PICTURE_SUFFIXES)
+    masks = _by_stem(ordered, _MASKS, MASK_SUFFIXES)
     for stem, found in masks.items():
         own = stem if stem in pictures else stem.replace("mask", "image")
         matching = pictures.pop(own, [])
@@ -95,16 +102,10 @@ def match_files(folder: Path, without: Collection[Path] = ()) -> Iterator[PairFi
         )
 
 
-def _by_stem(
-    folder: Path, room: str, suffixes: frozenset[str], without: Collection[Path]
-) -> dict[str, list[Path]]:
-    """Return the files under a room by their path in it without suffix, sorted."""
+def _by_stem(ordered: Iterable[Path], room: str, suffixes: frozenset[str]) -> dict[str, list[Path]]:
+    """Return the files of a room by their path in it without suffix, in the order given."""
     found: dict[str, list[Path]] = {}
-    for path in sorted((folder / room).rglob("*")):
-        relative = path.relative_to(folder)
-        if path.suffix.lower() not in suffixes or path.name.startswith(".") or relative in without:
-            continue
-        if path.is_file():
-            stem = path.relative_to(folder / room).with_suffix("").as_posix()
-            found.setdefault(stem, []).append(relative)
+    for name in ordered:
+        if name.parts[0] == room and name.suffix.lower() in suffixes and not name.name.startswith("."):
+            found.setdefault(name.relative_to(room).with_suffix("").as_posix(), []).append(name)
     return found

@@ -15,7 +15,7 @@ from models.cfcomp.pair_files import BadPair, PairFiles, list_pairs
 from models.cfcomp.pictures import read_picture
 from models.cfcomp.triple import caption_of
 from models.errors import EarthSynthError, FieldError, InvalidInput
-from models.masks import Encoding, decode_mask
+from models.masks import MAX_SIDE, Encoding, decode_mask
 from models.pixel_values import unique_values
 
 MAX_BAD_SHARE = 0.05
@@ -30,6 +30,8 @@ class MaskReading:
     ontology: str = "earthsynth"
     label_map: Mapping[str, int | str] | None = None
     ignore: bool = True
+    category: str | None = None
+    max_side: int = MAX_SIDE
 
     def decode(self, data: bytes) -> NDArray[np.uint8]:
         """Return a mask file's EarthSynth ids, (H, W) uint8."""
@@ -38,7 +40,9 @@ class MaskReading:
             encoding=self.encoding,
             ontology=self.ontology,
             label_map=self.label_map,
+            category=self.category,
             ignore=self.ignore,
+            max_side=self.max_side,
         ).ids
 
 
@@ -119,6 +123,23 @@ def decode_pair(
     return read_picture(picture, check_size), ids
 
 
+def look_at(
+    files: PairFiles, picture: bytes, mask: bytes, reading: MaskReading
+) -> tuple[GoodPair, NDArray[np.uint8]]:
+    """Return what a pair holds, and its mask's ids (H, W); raises as `decode_pair` does."""
+    _, ids = decode_pair(picture, mask, reading)
+    text = None if files.text == caption_of(ids) else files.text
+    return GoodPair(files, ids.shape[1], ids.shape[0], count_pixels(ids), text), ids
+
+
+def count_pixels(ids: NDArray[np.uint8]) -> dict[int, int]:
+    """Return how many pixels each category has, 0 and 255 left out."""
+    counts = np.bincount(ids.ravel(), minlength=256)
+    return {
+        int(number): int(counts[number]) for number in np.flatnonzero(counts) if number not in {0, IGNORE}
+    }
+
+
 def read_pairs(
     folder: Path, *, reading: MaskReading | None = None, max_bad_share: float = MAX_BAD_SHARE
 ) -> Report:
@@ -147,16 +168,13 @@ def check_pairs(
             bad.append(found)
             continue
         try:
-            _, ids = decode_pair(
-                (folder / found.picture).read_bytes(), (folder / found.mask).read_bytes(), reading
+            pair, _ = look_at(
+                found, (folder / found.picture).read_bytes(), (folder / found.mask).read_bytes(), reading
             )
         except EarthSynthError as error:
             bad.append(BadPair(found.name, error.code, error.message))
             continue
-        counts = np.bincount(ids.ravel(), minlength=256)
-        pixels = {number: int(counts[number]) for number in unique_values(ids) if number not in {0, IGNORE}}
-        text = None if found.text == caption_of(ids) else found.text
-        good.append(GoodPair(found, ids.shape[1], ids.shape[0], pixels, text))
+        good.append(pair)
     report = Report(folder, tuple(good), tuple(bad))
     if not good or report.bad_share > max_bad_share:
         raise refusal(len(good), bad, max_bad_share)

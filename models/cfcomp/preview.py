@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +13,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from models.categories import CATEGORIES
 from models.cfcomp.composition import Pair, compose_batch
-from models.cfcomp.dataset import TrainingSet
 from models.cfcomp.options import CfCompOptions
+from models.cfcomp.recipe import MATCH_WITHIN
 from models.cfcomp.selection import select_pairs, step_rng
 from models.cfcomp.triple import Triple
+from models.errors import InvalidInput
 from models.overlay import draw_overlay
 
 MOST = 24  # pairs on a sheet
@@ -24,8 +27,54 @@ _LINE = 18
 _COLUMNS = 4  # first, second, and the composite of each
 
 
+@dataclass(frozen=True, slots=True)
+class ComposedPair:
+    """Two samples of a training's `step` that exchange objects; `pair` names their places in that step's batch.
+
+    `samples` are the two real ones and their composites, in the same order.
+    """
+
+    step: int
+    pair: Pair
+    samples: tuple[Triple, Triple, Triple, Triple]
+
+
+def first_pairs(
+    samples: Iterator[Triple],
+    options: CfCompOptions,
+    frequencies: Mapping[int, float],
+    *,
+    seed: int,
+    count: int,
+    batch_size: int,
+    max_batches: int,
+) -> list[ComposedPair]:
+    """Return up to `count` pairs that the first steps of a training compose, `max_batches` steps at most.
+
+    `samples` are those of the training, in order from its first step on, without end; of `batch_size` of them, as in
+    training, each `MATCH_WITHIN` find partners among themselves.
+    """
+    found: list[ComposedPair] = []
+    for step in range(max_batches):
+        for group, start in enumerate(range(0, batch_size, MATCH_WITHIN)):
+            members = list(islice(samples, min(MATCH_WITHIN, batch_size - start)))
+            pairs = select_pairs(members, options, step_rng(seed, step, group), frequencies)
+            composed = compose_batch(members, pairs)
+            found += [
+                ComposedPair(
+                    step,
+                    replace(pair, first=start + pair.first, second=start + pair.second),
+                    (members[pair.first], members[pair.second], composed[pair.first], composed[pair.second]),
+                )
+                for pair in pairs
+            ]
+            if len(found) >= count:
+                return found[:count]
+    return found
+
+
 def preview_sheet(
-    training_set: TrainingSet,
+    samples: Iterator[Triple],
     options: CfCompOptions,
     frequencies: Mapping[int, float],
     *,
@@ -33,25 +82,28 @@ def preview_sheet(
     count: int = 8,
     batch_size: int = 16,
     max_batches: int = 8,
-) -> tuple[NDArray[np.uint8], int]:
-    """Return a sheet of up to `count` composed pairs, (H, W, 3) uint8 RGB, and how many it shows.
+) -> tuple[NDArray[np.uint8], list[ComposedPair]]:
+    """Return a sheet of up to `count` composed pairs, (H, W, 3) uint8 RGB, and the pairs; see `first_pairs`.
 
-    They come from the first steps of a training with this seed and `batch_size`, `max_batches` at most: of a training
-    set whose samples have no partners none do.
+    Raises:
+        InvalidInput: no_partners: no two samples of these steps exchange anything.
     """
-    rows: list[tuple[Pair, tuple[Triple, ...]]] = []
-    for step in range(max_batches):
-        samples = training_set.batch(step, batch_size)
-        pairs = select_pairs(samples, options, step_rng(seed, step), frequencies)
-        batch = compose_batch(samples, pairs)
-        rows += [
-            (pair, (samples[pair.first], samples[pair.second], batch[pair.first], batch[pair.second]))
-            for pair in pairs
-        ]
-        if len(rows) >= count:
-            break
-    shown = rows[: min(count, MOST)]
-    return draw_sheet(shown), len(shown)
+    shown = first_pairs(
+        samples,
+        options,
+        frequencies,
+        seed=seed,
+        count=min(count, MOST),
+        batch_size=batch_size,
+        max_batches=max_batches,
+    )
+    if not shown:
+        raise InvalidInput(
+            "No two samples could exchange objects. Allow more overlap, take cross_class, or add pairs that share a "
+            "category.",
+            code="no_partners",
+        )
+    return draw_sheet([(one.pair, one.samples) for one in shown]), shown
 
 
 def draw_sheet(rows: Sequence[tuple[Pair, Sequence[Triple]]]) -> NDArray[np.uint8]:

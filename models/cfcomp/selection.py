@@ -51,9 +51,12 @@ class _Survey:
         return self.backgrounds.get(category_id, self.whole)
 
 
-def step_rng(seed: int, step: int) -> np.random.Generator:
-    """Return what decides in a step which matched pairs are composed: a preview shows what a training does."""
-    return np.random.default_rng([seed, 3, step])
+def step_rng(seed: int, step: int, group: int = 0) -> np.random.Generator:
+    """Return what decides in a step which matched pairs are composed: a preview shows what a training does.
+
+    `group` numbers the parts of a batch in which partners are found.
+    """
+    return np.random.default_rng([seed, 3, step, group] if group else [seed, 3, step])
 
 
 def select_pairs(

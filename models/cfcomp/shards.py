@@ -9,28 +9,28 @@ from __future__ import annotations
 
 import json
 import random
-import tarfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any, BinaryIO, NoReturn
+from itertools import count
+from typing import BinaryIO
 
 import numpy as np
-from webdataset.filters import shuffle
-from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from models.archives.names import shown_name
 from models.cfcomp.dataset import CropOptions, draw_sample
 from models.cfcomp.pair_files import MASK_SUFFIXES, BadPair
 from models.cfcomp.pairs import MAX_BAD_SHARE, MaskReading, decode_pair, refusal
 from models.cfcomp.pictures import PICTURE_SUFFIXES
+from models.cfcomp.tar_samples import TarSample, read_tar
 from models.cfcomp.triple import Triple, caption_of
 from models.errors import EarthSynthError, InvalidInput
 
 _JUDGED_FROM = 100  # samples, before which the share of bad ones says little
 _PICTURES = {suffix[1:] for suffix in PICTURE_SUFFIXES}
 _MASKS = {f"mask{suffix}" for suffix in MASK_SUFFIXES}
+_WANTED = frozenset({*_PICTURES, *_MASKS, "txt", "json"})
+_WINDOW_BYTES = 256 << 20  # of pictures and masks that wait for their turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,8 @@ def read_shards(
 ) -> Iterator[Triple]:
     """Yield the pairs of the shards in their order, bad ones left out and named in `report`.
 
-    The members of a sample are held in memory whole.
+    A shard whose name ends in ".tar" is a plain tar; others may be compressed. The members of a sample are held in
+    memory whole.
 
     Raises:
         InvalidInput: damaged_file: a shard that is no tar or ends early; duplicate_name: two members of one name;
@@ -68,21 +69,14 @@ def read_shards(
     reading = reading or MaskReading()
     for shard in shards:
         with closing(shard.open()) as stream:
-            source = [{"url": shard.name, "stream": stream}]
-            try:
-                for members in group_by_keys(tar_file_expander(source), handler=_refuse):
-                    pair = _read(members, reading)
-                    if isinstance(pair, Triple):
-                        report.good += 1
-                        yield pair
-                        continue
-                    report.refused.append(pair)
-                    _judge(report, max_bad_share, at_end=False)
-            except (tarfile.TarError, EOFError, zlib.error) as error:
-                raise InvalidInput(
-                    f"The shard {shown_name(shard.name)} is no tar file or ends early; send it again.",
-                    code="damaged_file",
-                ) from error
+            for sample in read_tar(stream, shard.name, _WANTED):
+                pair = _read(sample, shown_name(f"{shard.name}#{sample.key}"), reading)
+                if isinstance(pair, Triple):
+                    report.good += 1
+                    yield pair
+                    continue
+                report.refused.append(pair)
+                _judge(report, max_bad_share, at_end=False)
     _judge(report, max_bad_share, at_end=True)
 
 
@@ -96,31 +90,75 @@ def stream_samples(
     part: tuple[int, int] = (0, 1),
     shuffle_samples: int = 256,
     reading: MaskReading | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
 ) -> Iterator[Triple]:
-    """Yield one sample of each pair of an epoch: shards in random order, then shuffled among `shuffle_samples` pairs.
+    """Yield one sample of each pair of an epoch: shards in random order, then shuffled among `shuffle_samples`.
 
-    `part` (k, n) reads every n-th shard from the k-th on, for process k of n; the parts of an epoch are disjoint.
-    What comes is a function of the shards, the seed, the epoch and the part.
+    Large samples are shuffled among as many as 256 MiB hold. `part` (k, n) reads every n-th shard from the k-th on,
+    for process k of n; the parts of an epoch are disjoint. What comes is a function of the shards, the seed, the
+    epoch and the part. Raises as `read_shards` does.
     """
     order = np.random.default_rng([seed, 0, epoch]).permutation(len(shards))[part[0] :: part[1]]
-    pairs = read_shards([shards[number] for number in order], report, reading=reading)
+    pairs = read_shards(
+        [shards[number] for number in order], report, reading=reading, max_bad_share=max_bad_share
+    )
+    samples = (
+        draw_sample(pair, options, np.random.default_rng([seed, 2, epoch, part[0], index]))
+        for index, pair in enumerate(pairs)
+    )
+    window = min(shuffle_samples, _WINDOW_BYTES // (4 * options.size**2))
     draw = random.Random(f"{seed} {epoch} {part[0]}")  # noqa: S311  (it must repeat, not surprise)
-    mixed = shuffle(shuffle_samples, initial=shuffle_samples, rng=draw)
-    for index, pair in enumerate(mixed(pairs)):
-        rng = np.random.default_rng([seed, 2, epoch, part[0], index])
-        yield draw_sample(pair, options, rng)
+    yield from _shuffled(samples, max(1, window), draw)
 
 
-def _refuse(error: Exception) -> NoReturn:
-    """Tell WebDataset's one refusal, of a name that it has seen in the same sample, from what went wrong below."""
-    if type(error) is not ValueError:
-        raise error
-    name = shown_name(str(error.args[0]).split(":")[0])
-    raise InvalidInput(f"A shard holds {name} twice; pack it again.", code="duplicate_name") from error
+def stream_epochs(
+    shards: Sequence[Shard],
+    options: CropOptions,
+    *,
+    seed: int,
+    part: tuple[int, int] = (0, 1),
+    reading: MaskReading | None = None,
+    max_bad_share: float = MAX_BAD_SHARE,
+) -> Iterator[Triple]:
+    """Yield the samples of one epoch after the other, without end. Arguments as of `stream_samples`."""
+    for epoch in count():
+        yield from stream_samples(
+            shards,
+            options,
+            ShardReport(),
+            seed=seed,
+            epoch=epoch,
+            part=part,
+            reading=reading,
+            max_bad_share=max_bad_share,
+        )
 
 
-def _read(members: dict[str, Any], reading: MaskReading) -> Triple | BadPair:
-    name = shown_name(f"{members['__url__']}#{members['__key__']}")
+def _shuffled(samples: Iterable[Triple], window: int, draw: random.Random) -> Iterator[Triple]:
+    """Yield the samples, each drawn from the `window` oldest that have not come yet."""
+    waiting: list[Triple] = []
+    for sample in samples:
+        waiting.append(sample)
+        if len(waiting) == window:
+            yield _taken(waiting, draw)
+    while waiting:
+        yield _taken(waiting, draw)
+
+
+def _taken(waiting: list[Triple], draw: random.Random) -> Triple:
+    place = draw.randrange(len(waiting))
+    waiting[place], waiting[-1] = waiting[-1], waiting[place]
+    return waiting.pop()
+
+
+def _read(sample: TarSample, name: str, reading: MaskReading) -> Triple | BadPair:
+    members = sample.members
+    if sample.too_large:
+        return BadPair(
+            name,
+            code="entry_too_large",
+            message=f"The sample has {sample.total_bytes} bytes; cut it into tiles.",
+        )
     pictures, masks = sorted(_PICTURES & members.keys()), sorted(_MASKS & members.keys())
     if len(pictures) > 1 or len(masks) > 1:
         return BadPair(
@@ -141,7 +179,7 @@ def _read(members: dict[str, Any], reading: MaskReading) -> Triple | BadPair:
         return BadPair(name, error.code, error.message)
 
 
-def _text(members: dict[str, Any]) -> str | None:
+def _text(members: Mapping[str, bytes]) -> str | None:
     if "txt" in members:
         return str(members["txt"], "utf-8", "replace").strip()
     try:

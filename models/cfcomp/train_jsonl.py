@@ -7,13 +7,15 @@ A pair's row is `{"file_name", "mask_name", "text", "category_masks": [mask_name
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 FILE_NAME = "train.jsonl"
+_MAX_NAME = 4096  # characters
+_MAX_PARTS = 32  # folders deep that a name is looked for
 
 
 class Row(BaseModel):
@@ -23,7 +25,7 @@ class Row(BaseModel):
 
     file_name: str
     mask_name: str
-    text: str
+    text: str = Field(max_length=2000)
     category_masks: tuple[str, ...] | None = None
 
 
@@ -36,24 +38,29 @@ class Index:
 
 
 def read_index(path: Path) -> Index:
-    """Return the pairs of a `train.jsonl`. Single-category rows, and repeated ones, are left out.
+    """Return the pairs of a `train.jsonl`; see `parse_index`."""
+    with path.open("rb") as lines:
+        return parse_index(lines)
+
+
+def parse_index(lines: Iterable[bytes]) -> Index:
+    """Return the pairs that lines of a `train.jsonl` name. Single-category rows, and repeated ones, are left out.
 
     The authors' tool writes a pair's rows again on every run, and categories are separated on the fly here.
     """
     index = Index()
     rows: dict[tuple[str, str], Row] = {}
     views: set[str] = set()
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = Row.model_validate_json(line)
-            except ValidationError:
-                index.bad_lines.append(number)
-                continue
-            rows.setdefault((_plain(row.file_name), _plain(row.mask_name)), row)
-            views.update(map(_plain, row.category_masks or ()))
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            row = Row.model_validate_json(line)
+        except ValidationError:
+            index.bad_lines.append(number)
+            continue
+        rows.setdefault((_plain(row.file_name), _plain(row.mask_name)), row)
+        views.update(map(_plain, row.category_masks or ()))
     index.pairs = [row for (_, mask_name), row in rows.items() if mask_name not in views]
     return index
 
@@ -67,18 +74,20 @@ def write_index(path: Path, rows: Iterable[Row]) -> None:
     fresh.replace(path)
 
 
-def find_named(folder: Path, name: str) -> Path | None:
-    """Return the file that a row names, relative to `folder`; None where there is none, or the name leaves it.
+def find_named(name: str, has: Callable[[Path], bool]) -> Path | None:
+    """Return the file that a row names, of those that there are; None where there is none, or the name leaves them.
 
-    The authors' names begin at the folder that their tool ran in ("./data/EarthSynth-180K/train/images/7.png"), so
-    the longest end of the name that exists in `folder` is meant.
+    `has` says whether a relative path is a file of the set. The authors' names begin at the folder that their tool
+    ran in ("./data/EarthSynth-180K/train/images/7.png"), so the longest end of the name that exists is meant.
     """
-    parts = PurePosixPath(_plain(name)).parts
-    if ".." in parts or "\0" in name:
+    if len(name) > _MAX_NAME or "\0" in name:
         return None
-    for start in range(len(parts)):
+    parts = PurePosixPath(_plain(name)).parts
+    if ".." in parts:
+        return None
+    for start in range(max(0, len(parts) - _MAX_PARTS), len(parts)):
         relative = Path(*parts[start:])
-        if not relative.is_absolute() and (folder / relative).is_file():
+        if not relative.is_absolute() and has(relative):
             return relative
     return None
 

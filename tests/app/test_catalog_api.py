@@ -24,11 +24,12 @@ def test_ontologies(client: httpx.Client) -> None:
 
 
 def test_models(client: httpx.Client) -> None:
-    (nano,) = client.get("/v1/models").json()["items"]
+    nano = client.get("/v1/models").json()["items"][0]
     assert nano["default"]
+    assert nano["current"]
     assert set(nano["categories"]) == {"bare land", "road", "tree", "water", "building"}
     assert len(nano["sha256"]) == 64
-    assert client.get("/v1/models/nano@1").json() == nano
+    assert nano.items() <= client.get("/v1/models/nano@2").json().items()
     assert client.get("/v1/models/other").status_code == 422
 
 

@@ -114,7 +114,9 @@ def test_wait_that_is_too_short_answers_202(client: httpx.Client) -> None:
     assert answer.headers["preference-applied"] == "wait=1"
     assert answer.json()["status"] == "running", "the answer is the job as it is now, not as it was accepted"
     assert answer.json()["counts"].keys() == COUNTS
-    assert answer.json()["progress"].keys() == {"done", "total", "unit", "step", "steps", "eta_seconds"}
+    progress = answer.json()["progress"]
+    assert progress.keys() == {"done", "total", "unit", "step", "steps", "eta_seconds", "metrics"}
+    assert progress["metrics"] == {}, "only a training has some"
     assert client.post(f"/v1/jobs/{answer.json()['id']}/cancel").status_code == 200
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,9 @@ from models.sample import Condition, Sample
 from worker import making, process
 from worker.gpu import Filter
 from worker.jobs import ModelRef, model_ref
+from worker.layout import LOCAL_TENANT
 from worker.pulse import Pulse
+from worker.registry import ModelRegistry
 from worker.settings import Settings
 
 BATCH = 4
@@ -39,15 +41,13 @@ class SleepingPipeline:
 class SleepingGpu:
     """In place of `worker.gpu.Gpu`."""
 
-    def __init__(
-        self, settings: Settings, catalog: Mapping[str, ModelCard], loading: Callable[[], None]
-    ) -> None:
-        self._card = catalog["nano"]
+    def __init__(self, settings: Settings, registry: ModelRegistry, loading: Callable[[], None]) -> None:
+        self._card = registry.find(LOCAL_TENANT, "nano")
 
-    def pipeline(self, model: str) -> SleepingPipeline:
+    def pipeline(self, model: str, tenant: str) -> SleepingPipeline:
         return SleepingPipeline(self._card, torch.device("cpu"))
 
-    def filter(self, model: str) -> Filter:
+    def filter(self, model: str, tenant: str) -> Filter:
         return Filter(Scorers(), None)
 
     @property

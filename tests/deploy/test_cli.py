@@ -95,10 +95,14 @@ def test_up_serves_and_stops_in_order_even_with_sigint_ignored_by_the_shell(tmp_
 
     family = psutil.Process(up.pid).children(recursive=True)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        (worker,) = client.get("/v1/workers").json()["items"]
-        assert (worker["status"], worker["model"]["name"]) == ("ready", "nano")
-        assert worker["pid"] in {process.pid for process in family}
-        assert "earthsynth-worker" in " ".join(psutil.Process(worker["pid"]).cmdline())
+        worker, trainer = client.get("/v1/workers").json()["items"]
+        assert (worker["queue"], worker["status"], worker["model"]["name"]) == ("generation", "ready", "nano")
+        assert (trainer["queue"], trainer["model"]) == ("training", None)
+        for one in (worker, trainer):
+            assert one["pid"] in {process.pid for process in family}
+            assert "earthsynth-worker" in " ".join(psutil.Process(one["pid"]).cmdline())
+        maps = psutil.Process(trainer["pid"]).memory_maps()
+        assert not any("torch" in found.path for found in maps), "it comes with the first training"
         (api,) = (process for process in family if process.cmdline()[-1:] == ["serve"])
         assert not any("torch" in found.path for found in api.memory_maps())
 

@@ -50,7 +50,9 @@ def test_our_services_are_locked_down_and_their_settings_exist(env: dict[str, st
     for name, service in services.items():
         assert re.search(r":v?\d", service["image"]), f"{name} has no pinned version"
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
-    assert services["training-worker"]["profiles"] == ["training"]
+    assert services["training-worker"]["command"] == ["earthsynth", "work", "--queue", "training"]
+    cache = services["training-worker"]["environment"]["TMPDIR"]
+    assert f"models:{cache}" in services["training-worker"]["volumes"], "checkpoints do not fit into memory"
 
 
 class Containers:
@@ -155,7 +157,9 @@ def test_every_service_starts_and_becomes_healthy(containers: Containers) -> Non
             ]
 
         containers.wait("worker and training-worker", lambda: len(ready_workers()) == 2, seconds=120)
-        assert {worker["model"]["name"] for worker in ready_workers()} == {"nano"}
+        models = {worker["queue"]: worker["model"] for worker in ready_workers()}
+        assert models["generation"]["name"] == "nano"
+        assert models["training"] is None, "torch and models come with the first training"
 
 
 def _image_healthcheck(port: int) -> bool:

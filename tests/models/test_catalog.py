@@ -14,8 +14,10 @@ import pytest
 from models.catalog import (
     CARD_FILE,
     NANO_CHECKPOINT,
+    CardFacts,
     Defaults,
     Scheduler,
+    card_facts,
     catalog,
     check_categories,
     check_size,
@@ -24,6 +26,7 @@ from models.catalog import (
     model_digest,
     nano_card,
     rarity_warnings,
+    read_card,
 )
 from models.errors import CategoryMismatch, InvalidInput, ModelUnavailable, UnknownModel
 
@@ -79,6 +82,19 @@ def test_a_card_file_becomes_a_card(tmp_path: Path) -> None:
     assert card.category_ids == (1, 4, 8)
     assert card.defaults == Defaults(12, 2.0, 1.0, Scheduler.UNIPC, "")
     assert (card.batch_size_cpu, card.batch_size_cuda) == (4, 16)
+
+
+def test_any_checkpoints_card_is_read_where_it_lies(tmp_path: Path) -> None:
+    card = read_card(card_file(tmp_path, {**GOOD, "name": "farm", "training_counts": {"4": 12}}))
+    assert (card.name, card.base, card.controlnet) == ("farm", str(tmp_path), str(tmp_path))
+    assert (dict(card.training_counts), card.filter_of) == ({4: 12}, "")
+    facts = json.loads(json.dumps(card_facts(card)))
+    again = CardFacts.model_validate(facts).card(
+        base=str(tmp_path), files=card.sha256, digest=str(card.digest)
+    )
+    assert again == card
+    with pytest.raises(ModelUnavailable, match=r"has no earthsynth\.json"):
+        read_card(tmp_path / "elsewhere")
 
 
 def test_the_digest_is_sha256sums_own_format_sorted_and_hashed(tmp_path: Path) -> None:

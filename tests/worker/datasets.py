@@ -21,6 +21,7 @@ from worker.jobs import Job, ModelRef, model_ref
 from worker.lease import _RELEASE, Lease
 from worker.mask_sets import from_mask_ids
 from worker.queue import LEASES, shard_of
+from worker.registry import ModelRegistry
 from worker.rounds import Planned, Round
 from worker.run import Resources, Run
 from worker.samples import FilterVerdict, ImageObject, Labels, SampleRecord, SampleStatus
@@ -63,7 +64,8 @@ class Steps:
     @property
     def resources(self) -> Resources:
         gpu: Any = Loaded()
-        return Resources(self.settings, "w1", self.store, self.storage, {}, gpu, self.pulse)
+        models = ModelRegistry(self.storage, {"toy": _toy_card()}, "toy")
+        return Resources(self.settings, "w1", self.store, self.storage, models, gpu, self.pulse)
 
     def submit(self, *categories: set[int], shard_images: int = 2, **asked: Any) -> Job:
         """A data set over one 8 x 8 mask for each set of categories, which share its rows."""
@@ -177,4 +179,4 @@ def _toy_card() -> ModelCard:
     """A model that has no calibration, so that R1 alone decides."""
     import dataclasses
 
-    return dataclasses.replace(nano_card(), name="toy", native_width=8, native_height=8)
+    return dataclasses.replace(nano_card(), name="toy", native_width=8, native_height=8, filter_of="")

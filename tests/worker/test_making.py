@@ -64,10 +64,10 @@ class Gpu:
     loaded: LoadedPipeline
     says: Says
 
-    def pipeline(self, model: str) -> LoadedPipeline:
+    def pipeline(self, model: str, tenant: str) -> LoadedPipeline:
         return self.loaded
 
-    def filter(self, model: str) -> Filter:
+    def filter(self, model: str, tenant: str) -> Filter:
         scorers: Any = self.says
         return Filter(scorers, None)
 
@@ -102,7 +102,7 @@ def wanted(count: int = 2) -> list[Wanted]:
 def how(**rules: Any) -> Rendering:
     return Rendering.model_validate(
         {
-            "model": "nano@1",
+            "model": "nano@2",
             "seed": 9,
             "num_inference_steps": 1,
             "guidance_scale": 1,
@@ -121,7 +121,7 @@ def outcome(run: Run) -> list[tuple[int, int, SampleStatus]]:
 
 def test_every_try_has_its_own_recorded_seed(run_with: Callable[..., Run]) -> None:
     run = run_with(Says(good=lambda seen: seen not in {1, 2}))  # sample 1 fails twice
-    make_samples(run, wanted(), how(max_tries=4), run.resources.gpu.filter("nano@1"))
+    make_samples(run, wanted(), how(max_tries=4), run.resources.gpu.filter("nano@2", "local"))
     assert outcome(run) == [(0, 0, ACCEPTED), (1, 0, REJECTED), (1, 1, REJECTED), (1, 2, ACCEPTED)]
     assert [r.seed for r in run.in_order()] == [9, *(derive_seed(9, 1, number) for number in range(3))]
     assert [record.image is not None for record in run.in_order()] == [True, False, False, True]
@@ -130,7 +130,9 @@ def test_every_try_has_its_own_recorded_seed(run_with: Callable[..., Run]) -> No
 
 def test_the_last_rejected_try_exhausts_its_sample(run_with: Callable[..., Run]) -> None:
     run = run_with(Says(good=lambda seen: False))
-    make_samples(run, wanted(1), how(max_tries=2, keep_rejected=True), run.resources.gpu.filter("nano@1"))
+    make_samples(
+        run, wanted(1), how(max_tries=2, keep_rejected=True), run.resources.gpu.filter("nano@2", "local")
+    )
     assert outcome(run) == [(0, 0, REJECTED), (0, 1, EXHAUSTED)]
     assert all(record.image is not None for record in run.in_order()), "keep_rejected"
     assert [rule.passed for rule in run.in_order()[0].filter.rules if rule.name == "technical"] == [False]
@@ -139,7 +141,7 @@ def test_the_last_rejected_try_exhausts_its_sample(run_with: Callable[..., Run])
 def test_a_later_round_goes_on_with_the_next_try(run_with: Callable[..., Run]) -> None:
     run = run_with(Says())
     again = Wanted(5, MASK, "p", mask_id="m", group="g", first_try=2)
-    make_samples(run, [again], how(max_tries=4), run.resources.gpu.filter("nano@1"))
+    make_samples(run, [again], how(max_tries=4), run.resources.gpu.filter("nano@2", "local"))
     assert outcome(run) == [(5, 2, ACCEPTED)]
     assert run.in_order()[0].seed == derive_seed(9, 5, 2)
 
@@ -155,7 +157,9 @@ def test_without_a_filter_nothing_is_scored(run_with: Callable[..., Run]) -> Non
 def test_a_data_set_is_scored_whatever_the_policy(run_with: Callable[..., Run]) -> None:
     says = Says(good=lambda seen: False)
     run = run_with(says)
-    make_samples(run, wanted(), how(policy="off"), run.resources.gpu.filter("nano@1"), unfiltered_of=2)
+    make_samples(
+        run, wanted(), how(policy="off"), run.resources.gpu.filter("nano@2", "local"), unfiltered_of=2
+    )
     assert len(says.seen) == 2
     assert outcome(run) == [(0, 0, ACCEPTED), (1, 0, ACCEPTED)]
     assert [record.scores["entropy"] for record in run.in_order()] == [0.0, 0.0]
@@ -163,7 +167,9 @@ def test_a_data_set_is_scored_whatever_the_policy(run_with: Callable[..., Run]) 
 
 def test_the_random_sample_is_kept_though_rejected(run_with: Callable[..., Run]) -> None:
     run = run_with(Says(good=lambda seen: False))
-    make_samples(run, wanted(), how(max_tries=2), run.resources.gpu.filter("nano@1"), unfiltered_of=2)
+    make_samples(
+        run, wanted(), how(max_tries=2), run.resources.gpu.filter("nano@2", "local"), unfiltered_of=2
+    )
     kept = [(r.index, r.try_number, r.image is not None, r.unfiltered) for r in run.in_order()]
     assert kept == [(0, 0, True, True), (0, 1, False, False), (1, 0, True, True), (1, 1, False, False)]
 
@@ -181,7 +187,7 @@ def test_ignored_pixels_are_in_the_label_and_not_in_the_mask(
     ignore = np.zeros(MASK.shape, np.bool_)
     ignore[:10] = True
     run = run_with(Says(ignore=ignore))
-    make_samples(run, wanted(1), how(), run.resources.gpu.filter("nano@1"))
+    make_samples(run, wanted(1), how(), run.resources.gpu.filter("nano@2", "local"))
     (record,) = run.in_order()
     assert record.label is not None
     label = np.asarray(Image.open(io.BytesIO(storage.read_verified(record.label.key, record.label.sha256))))
@@ -205,7 +211,7 @@ def test_a_picture_that_is_not_finite_is_tried_again(
 
     monkeypatch.setattr(making, "synthesize", overflow)
     run = run_with(Says())
-    make_samples(run, wanted(), how(max_tries=2), run.resources.gpu.filter("nano@1"))
+    make_samples(run, wanted(), how(max_tries=2), run.resources.gpu.filter("nano@2", "local"))
     assert outcome(run) == [(0, 0, REJECTED), (0, 1, ACCEPTED), (1, 0, ACCEPTED)]
     assert run.in_order()[0].scores["finite"] is False
     with pytest.raises(NotFinite):

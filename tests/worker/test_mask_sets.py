@@ -108,7 +108,8 @@ def test_the_same_set_again_is_the_same_set(intake: Intake) -> None:
 
 
 def test_the_id_is_the_sha256_of_the_manifest(intake: Intake, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mask_set_manifest, "PAGE_ENTRIES", 3)
+    monkeypatch.setattr("worker.manifest_lines.PAGE_LINES", 3)
+    monkeypatch.setattr("worker.mask_set_manifest.PAGE_LINES", 3)
     record = keep(intake, packed({f"{n}.png": png(mask(n)) for n in range(8)})).record
     prefix = f"{TENANT}/mask-sets/{record.id.removeprefix('mset_')}/"
     keys = list(intake.storage.keys(prefix))

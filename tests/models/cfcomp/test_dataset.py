@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from models.categories import caption
-from models.cfcomp.dataset import CropOptions, TrainingSet, draw_sample
+from models.cfcomp.dataset import CropOptions, FolderPairs, TrainingSet, draw_sample
 from models.cfcomp.pairs import read_pairs
 from models.cfcomp.triple import Triple
 from tests.models.cfcomp.samples import with_boxes, write_pair
@@ -99,24 +99,24 @@ def test_single_category_views_come_as_often_as_asked() -> None:
 def training_set(tmp_path: Path) -> TrainingSet:
     for number in range(5):
         write_pair(tmp_path, str(number), with_boxes((8, number, 0, 12, 32), side=40), seed=number)
-    return TrainingSet(read_pairs(tmp_path), CropOptions(size=16), seed=7, keep_decoded=2)
+    return TrainingSet(FolderPairs(read_pairs(tmp_path)), CropOptions(size=16), seed=7, keep_decoded=2)
 
 
 def test_a_sample_is_a_function_of_seed_epoch_and_index(tmp_path: Path, training_set: TrainingSet) -> None:
-    again = TrainingSet(read_pairs(tmp_path), CropOptions(size=16), seed=7)
+    again = TrainingSet(FolderPairs(read_pairs(tmp_path)), CropOptions(size=16), seed=7)
     late = [again[1, index] for index in (4, 0, 2)]
     first = [training_set[1, index] for index in range(5)]
     for sample, index in zip(late, (4, 0, 2), strict=True):
         assert np.array_equal(sample.picture, first[index].picture)
         assert np.array_equal(sample.mask, first[index].mask)
-    other = TrainingSet(read_pairs(tmp_path), CropOptions(size=16), seed=8)
+    other = TrainingSet(FolderPairs(read_pairs(tmp_path)), CropOptions(size=16), seed=8)
     assert any(not np.array_equal(other[1, k].picture, first[k].picture) for k in range(5))
     assert any(not np.array_equal(training_set[2, k].picture, first[k].picture) for k in range(5))
 
 
 def test_a_pair_is_cut_anew_in_each_epoch(tmp_path: Path) -> None:
     write_pair(tmp_path, "0", with_boxes((8, 0, 0, 12, 32), side=40))
-    one = TrainingSet(read_pairs(tmp_path), CropOptions(size=16), seed=7)
+    one = TrainingSet(FolderPairs(read_pairs(tmp_path)), CropOptions(size=16), seed=7)
     assert len({one[epoch, 0].picture.tobytes() for epoch in range(8)}) > 6
 
 

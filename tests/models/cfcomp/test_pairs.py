@@ -150,6 +150,10 @@ def test_names_in_train_jsonl_stay_in_the_folder(tmp_path: Path) -> None:
     folder = tmp_path / "set"
     write_pair(folder, "7", TANKS)
     Image.new("RGB", (32, 32)).save(tmp_path / "secret.png")
+
+    def has(name: Path) -> bool:
+        return (folder / name).is_file()
+
     for name in (
         "../secret.png",
         str(tmp_path / "secret.png"),
@@ -158,8 +162,9 @@ def test_names_in_train_jsonl_stay_in_the_folder(tmp_path: Path) -> None:
         "\0",
         "",
     ):
-        assert find_named(folder, name) is None, name
-    assert find_named(folder, "/somewhere/images/7.png") == Path("images/7.png")
+        assert find_named(name, has) is None, name
+    assert find_named("/somewhere/images/7.png", has) == Path("images/7.png")
+    assert find_named("a/" * 5_000_000 + "images/7.png", has) is None  # at once
     (folder / "train.jsonl").write_text(
         row("../secret.png", "masks/7.png") + row("images/7.png", "masks/none.png")
     )

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import io
 import tarfile
+import tracemalloc
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,9 +11,12 @@ import numpy as np
 import pytest
 import webdataset
 from PIL import Image
+from webdataset.tariterators import group_by_keys, tar_file_expander
 
+from models.cfcomp import tar_samples
 from models.cfcomp.dataset import CropOptions
 from models.cfcomp.shards import Shard, ShardReport, read_shards, stream_samples
+from models.cfcomp.tar_samples import read_tar
 from models.errors import InvalidInput
 from tests.models.cfcomp.samples import with_boxes
 from tests.pictures import png
@@ -240,3 +244,90 @@ def test_no_pairs_at_all() -> None:
     with pytest.raises(InvalidInput) as refused:
         list(read_shards([tar_of(readme=b"hello")], ShardReport()))
     assert refused.value.code == "no_pairs"
+
+
+def grouped(data: bytes, name: str = "x.tar") -> list[tuple[str, dict[str, bytes]]]:
+    wanted = {"png", "mask.png", "txt"}
+    return [(one.key, one.members) for one in read_tar(io.BytesIO(data), name, wanted)]
+
+
+def packed(*members: tuple[str, bytes], form: int = tarfile.PAX_FORMAT) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=form) as tar:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            tar.addfile(info, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def test_members_are_grouped_as_the_webdataset_library_groups_them() -> None:
+    """All but suffixes that nobody wants, and names of its own."""
+    names = [
+        "a.png",
+        "a.mask.png",
+        "A.TXT",
+        "a.txt",
+        "b/c.png",
+        "b/c.mask.PNG",
+        "b.c/d.png",
+        "nodot",
+        ".hidden",
+    ]
+    names += [
+        "e.png",
+        "__meta__.png",
+        "f/__x__/g.png",
+        "f/g.h.png",
+        "ä ö.png",
+        f"{'long/' * 60}z.png",
+        "a.png",
+    ]
+    data = packed(*((name, name.encode()) for name in names))
+    expected = group_by_keys(tar_file_expander([{"url": "x", "stream": io.BytesIO(data)}]))
+    theirs = [
+        (one["__key__"], {suffix: one[suffix] for suffix in ("png", "mask.png", "txt") if suffix in one})
+        for one in expected
+    ]
+    assert grouped(data) == theirs
+    assert len(theirs) > 8
+
+
+def test_compressed_shards_must_be_called_so() -> None:
+    """A megabyte may unpack to a gigabyte; a plain tar is what it is."""
+    data = packed(("1.png", b"x"))
+    assert grouped(gzip.compress(data), "x.tar.gz") == grouped(data) == [("1", {"png": b"x"})]
+    with pytest.raises(InvalidInput):
+        grouped(gzip.compress(data), "x.tar")
+
+
+def test_a_sample_of_any_size_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tar_samples, "MAX_SAMPLE_BYTES", 100_000)
+    good = {"2.png": png(picture_of(1)), "2.mask.png": png(mask_of(1))}
+    shard = tar_of(**{"1.png": bytes(60_000), "1.txt": bytes(60_000), "1.video": bytes(900_000)}, **good)
+    report = ShardReport()
+    assert len(list(read_shards([shard], report, max_bad_share=1.0))) == 1
+    assert [(one.name, one.code) for one in report.refused] == [("made.tar#1", "entry_too_large")]
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.GNUTYPE_LONGNAME, b"S"])
+def test_hostile_headers(kind: bytes) -> None:
+    """A list of attributes of 8 GB is not read into memory; nor is a sparse file spread out."""
+    head = tarfile.TarInfo("x")
+    head.type, head.size = kind, (8 << 30) - 1
+    data = head.tobuf(tarfile.USTAR_FORMAT) + bytes(8 << 20)
+    tracemalloc.start()
+    with pytest.raises(InvalidInput) as refused:
+        grouped(data)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert refused.value.code == "damaged_file"
+    assert most < 2 << 20
+
+
+def test_a_chain_of_headers() -> None:
+    head = tarfile.TarInfo("x")
+    head.type, head.size = tarfile.GNUTYPE_LONGNAME, 1
+    with pytest.raises(InvalidInput) as refused:
+        grouped((head.tobuf(tarfile.USTAR_FORMAT) + b"x".ljust(512, b"\0")) * 3000)
+    assert refused.value.code == "damaged_file"

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from models.errors import InvalidInput
@@ -36,6 +36,7 @@ def test_every_group_gets_one_split_whatever_the_order(
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(30, 200))
+@example(65536, 160)
 @settings(max_examples=40, deadline=None)
 def test_sizes_and_categories_are_near_the_ratios(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -47,7 +48,8 @@ def test_sizes_and_categories_are_near_the_ratios(seed: int, count: int) -> None
     found = assign_splits(groups, ratios, seed)
     for split, ratio in ratios.items():
         mine = [groups[name] for name, own in found.items() if own == split]
-        assert abs(len(mine) - ratio * count) <= 3
+        # One pass for each category and one for the rest, each of which ends within one group of what was wanted.
+        assert abs(len(mine) - ratio * count) <= 4
         for category in (1, 4, 25):
             have = sum(category in ids for ids in groups.values())
             assert abs(sum(category in ids for ids in mine) - ratio * have) <= 3

@@ -1,0 +1,1 @@
+"""What composition and the local loss do for nano: equal trainings that differ in these alone, and their judge."""

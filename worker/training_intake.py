@@ -1,0 +1,112 @@
+"""Where trainings come in: everything is checked, then a version is reserved and a job queued."""
+
+from __future__ import annotations
+
+from models.catalog import ModelCard
+from models.errors import Conflict, FieldError, InvalidInput, NotFound, UnknownModel
+from worker.intake import Intake
+from worker.jobs import Job, JobKind, ModelRef, new_job_id
+from worker.registry import ModelRegistry
+from worker.training_set_manifest import FEW_PAIRS, TrainingSetRecord, find_training_set
+from worker.training_specs import TrainingRequest, TrainingSpec, resolve_recipe
+
+
+def submit_training(intake: Intake, registry: ModelRegistry, tenant: str, asked: TrainingRequest) -> Job:
+    """Accepts the training. What is wrong is said before anything is reserved or stored.
+
+    Raises:
+        UnknownModel: the base. NotFound: training_set_not_found, mask_not_found, training_not_found.
+        InvalidInput: unsupported_size, invalid_model_name, resume_mismatch; pydantic's, for values that do not go
+            together. Conflict: model_name_in_use, training_not_ended. Overloaded.
+    """
+    base = _base(registry, tenant, asked.base_model)
+    training_set = find_training_set(intake.storage, tenant, asked.training_set_id)
+    recipe = resolve_recipe(asked, base)
+    for place, mask_id in enumerate(recipe.validation.mask_ids):
+        _check_mask(intake, tenant, mask_id, f"/validation/mask_ids/{place}")
+    spec = TrainingSpec(
+        training_set_id=training_set.id,
+        base_model=f"{base.name}@{base.version}",
+        name=asked.name,
+        version="0",
+        pairs=training_set.pairs,
+        recipe=recipe,
+        resume_from=asked.resume_from,
+    )
+    if asked.resume_from is not None:
+        _check_resumed(intake, tenant, asked.resume_from, spec)
+    intake.check_room(JobKind.TRAINING)
+    job_id = new_job_id()
+    version = registry.reserve(tenant, asked.name, job_id, new_version=asked.new_version)
+    made = ModelRef(name=asked.name, version=version, sha256=None)
+    spec = spec.model_copy(update={"version": version})
+    warnings = _warnings(training_set, base, recipe.batch_size)
+    return intake.submit(tenant, spec, made, warnings, job_id=job_id, progress=spec.progress)
+
+
+def _base(registry: ModelRegistry, tenant: str, wanted: str | None) -> ModelCard:
+    try:
+        return registry.find(tenant, wanted)
+    except UnknownModel as error:
+        raise UnknownModel(error.message, errors=[FieldError("/base_model", error.message)]) from error
+
+
+def _check_mask(intake: Intake, tenant: str, mask_id: str, pointer: str) -> None:
+    try:
+        intake.find_mask(tenant, mask_id)
+    except NotFound as error:
+        raise NotFound(error.message, code=error.code, errors=[FieldError(pointer, error.message)]) from error
+
+
+def _check_resumed(intake: Intake, tenant: str, job_id: str, spec: TrainingSpec) -> None:
+    """The earlier training must have ended, and have been of the same data, base and recipe."""
+    try:
+        job = intake.find(tenant, job_id)
+    except NotFound:
+        job = None
+    if job is None or job.kind is not JobKind.TRAINING:
+        message = "There is no such training."
+        raise NotFound(message, code="training_not_found", errors=[FieldError("/resume_from", message)])
+    if not job.ended:
+        raise Conflict(f"The training {job_id} is {job.status}; cancel it first.", code="training_not_ended")
+    earlier = TrainingSpec.model_validate(job.request)
+    pairs: list[tuple[str, object, object]] = [
+        ("training_set_id", earlier.training_set_id, spec.training_set_id),
+        ("base_model", earlier.base_model, spec.base_model),
+        ("the recipe", earlier.recipe.digest, spec.recipe.digest),
+    ]
+    different = [name for name, old, new in pairs if old != new]
+    if different:
+        message = f"{', '.join(different)} must be that of {job_id}"
+        raise InvalidInput(
+            f"A training goes on with what it began with: {message}.",
+            code="resume_mismatch",
+            errors=[FieldError("/resume_from", message)],
+        )
+
+
+def _warnings(training_set: TrainingSetRecord, base: ModelCard, batch_size: int) -> tuple[str, ...]:
+    few = [found.name for found in training_set.categories if found.pairs < FEW_PAIRS]
+    new = [found.name for found in training_set.categories if found.id not in base.category_ids]
+    warnings = []
+    if few:
+        warnings.append(f"In fewer than {FEW_PAIRS} pairs: {', '.join(few)}.")
+    if new:
+        warnings.append(f"{base.name} does not know yet: {', '.join(new)}.")
+    if batch_size > training_set.pairs:
+        warnings.append(
+            f"A batch of {batch_size} shows each of the {training_set.pairs} pairs more than once."
+        )
+    return tuple(warnings)
+
+
+def find_training(intake: Intake, tenant: str, training_id: str) -> Job:
+    """The training's job. Raises NotFound (training_not_found)."""
+    absent = NotFound("There is no such training.", code="training_not_found")
+    try:
+        job = intake.find(tenant, training_id)
+    except NotFound:
+        raise absent from None
+    if job.kind is not JobKind.TRAINING:
+        raise absent
+    return job

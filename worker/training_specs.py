@@ -1,0 +1,72 @@
+"""What is asked of a training: a client's request, and the spec that it becomes once every default is filled in."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, StringConstraints
+
+from models.catalog import ModelCard
+from models.cfcomp.recipe import Recipe, recipe_for
+from models.errors import FieldError, InvalidInput
+from worker.jobs import Frozen, Progress
+from worker.specs import plain_text
+
+_Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain_text)]
+
+
+class TrainingRequest(Recipe):
+    """A recipe, of which whatever is not said is what suits the base; what to train, on what, and how to call it."""
+
+    training_set_id: _Text = Field(description="tset_<sha256>, see POST /v1/training-sets")
+    base_model: _Text | None = Field(
+        None, description="name or name@version to train on; default: see /v1/models"
+    )
+    name: _Text = Field(description="of the model: lower-case letters, digits and hyphens")
+    new_version: bool = Field(False, description="add a version to a name that has some")
+    resume_from: _Text | None = Field(
+        None,
+        description="a training that ended early, whose last checkpoint this one begins with; of the same set, base "
+        "and recipe",
+    )
+
+
+class TrainingSpec(Frozen):
+    """One training, every default filled in: what is stored, queued by id, and read by the task."""
+
+    kind: Literal["training"] = "training"
+    training_set_id: str
+    base_model: str
+    name: str
+    version: str
+    pairs: int
+    recipe: Recipe
+    resume_from: str | None = None
+
+    @property
+    def samples(self) -> int:
+        """A training settles steps, no samples."""
+        return 0
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(total=self.recipe.steps, unit="steps")
+
+
+def resolve_recipe(asked: TrainingRequest, base: ModelCard) -> Recipe:
+    """The recipe with what suits the base where nothing is asked.
+
+    Raises InvalidInput: unsupported_size, a resolution that the base cannot make; accumulation_does_not_divide.
+    """
+    said: dict[str, Any] = {
+        name: getattr(asked, name) for name in asked.model_fields_set & Recipe.model_fields.keys()
+    }
+    recipe = recipe_for(base.filter_of or base.name, said)
+    if recipe.resolution % base.size_multiple or recipe.resolution > base.max_side:
+        message = f"must be a multiple of {base.size_multiple} and at most {base.max_side}"
+        raise InvalidInput(
+            f"Model {base.name} cannot make {recipe.resolution} px pictures: resolution {message}.",
+            code="unsupported_size",
+            errors=[FieldError("/resolution", message)],
+        )
+    return recipe
