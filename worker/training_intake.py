@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from models.catalog import ModelCard
+from models.cfcomp.recipe import Recipe
 from models.errors import Conflict, FieldError, InvalidInput, NotFound, UnknownModel
 from worker.intake import Intake
 from worker.jobs import Job, JobKind, ModelRef, new_job_id
 from worker.registry import ModelRegistry
-from worker.training_set_manifest import FEW_PAIRS, TrainingSetRecord, find_training_set
+from worker.training_set_manifest import TrainingSetRecord, find_training_set
 from worker.training_specs import TrainingRequest, TrainingSpec, resolve_recipe
 
 
@@ -24,23 +27,25 @@ def submit_training(intake: Intake, registry: ModelRegistry, tenant: str, asked:
     recipe = resolve_recipe(asked, base)
     for place, mask_id in enumerate(recipe.validation.mask_ids):
         _check_mask(intake, tenant, mask_id, f"/validation/mask_ids/{place}")
+    model = f"{base.name}@{base.version}"
+    if asked.resume_from is not None:
+        _check_resumed(
+            intake, tenant, asked.resume_from, set_id=training_set.id, base_model=model, recipe=recipe
+        )
+    intake.check_room(JobKind.TRAINING)
+    job_id = new_job_id()
+    version = registry.reserve(tenant, asked.name, job_id, new_version=asked.new_version)
     spec = TrainingSpec(
         training_set_id=training_set.id,
-        base_model=f"{base.name}@{base.version}",
+        base_model=model,
         name=asked.name,
-        version="0",
+        version=version,
         pairs=training_set.pairs,
         recipe=recipe,
         resume_from=asked.resume_from,
     )
-    if asked.resume_from is not None:
-        _check_resumed(intake, tenant, asked.resume_from, spec)
-    intake.check_room(JobKind.TRAINING)
-    job_id = new_job_id()
-    version = registry.reserve(tenant, asked.name, job_id, new_version=asked.new_version)
     made = ModelRef(name=asked.name, version=version, sha256=None)
-    spec = spec.model_copy(update={"version": version})
-    warnings = _warnings(training_set, base, recipe.batch_size)
+    warnings = (*training_set.warnings, *_warnings(training_set, base, recipe))
     return intake.submit(tenant, spec, made, warnings, job_id=job_id, progress=spec.progress)
 
 
@@ -58,7 +63,9 @@ def _check_mask(intake: Intake, tenant: str, mask_id: str, pointer: str) -> None
         raise NotFound(error.message, code=error.code, errors=[FieldError(pointer, error.message)]) from error
 
 
-def _check_resumed(intake: Intake, tenant: str, job_id: str, spec: TrainingSpec) -> None:
+def _check_resumed(
+    intake: Intake, tenant: str, job_id: str, *, set_id: str, base_model: str, recipe: Recipe
+) -> None:
     """The earlier training must have ended, and have been of the same data, base and recipe."""
     try:
         job = intake.find(tenant, job_id)
@@ -71,9 +78,9 @@ def _check_resumed(intake: Intake, tenant: str, job_id: str, spec: TrainingSpec)
         raise Conflict(f"The training {job_id} is {job.status}; cancel it first.", code="training_not_ended")
     earlier = TrainingSpec.model_validate(job.request)
     pairs: list[tuple[str, object, object]] = [
-        ("training_set_id", earlier.training_set_id, spec.training_set_id),
-        ("base_model", earlier.base_model, spec.base_model),
-        ("the recipe", earlier.recipe.digest, spec.recipe.digest),
+        ("training_set_id", earlier.training_set_id, set_id),
+        ("base_model", earlier.base_model, base_model),
+        ("the recipe", earlier.recipe.digest, recipe.digest),
     ]
     different = [name for name, old, new in pairs if old != new]
     if different:
@@ -85,19 +92,13 @@ def _check_resumed(intake: Intake, tenant: str, job_id: str, spec: TrainingSpec)
         )
 
 
-def _warnings(training_set: TrainingSetRecord, base: ModelCard, batch_size: int) -> tuple[str, ...]:
-    few = [found.name for found in training_set.categories if found.pairs < FEW_PAIRS]
+def _warnings(training_set: TrainingSetRecord, base: ModelCard, recipe: Recipe) -> Iterator[str]:
+    """What the set and the base, or the recipe, say together; what the set alone says is in its own warnings."""
     new = [found.name for found in training_set.categories if found.id not in base.category_ids]
-    warnings = []
-    if few:
-        warnings.append(f"In fewer than {FEW_PAIRS} pairs: {', '.join(few)}.")
     if new:
-        warnings.append(f"{base.name} does not know yet: {', '.join(new)}.")
-    if batch_size > training_set.pairs:
-        warnings.append(
-            f"A batch of {batch_size} shows each of the {training_set.pairs} pairs more than once."
-        )
-    return tuple(warnings)
+        yield f"{base.name} does not know yet: {', '.join(new)}."
+    if recipe.batch_size > training_set.pairs:
+        yield (f"A batch of {recipe.batch_size} shows some of the {training_set.pairs} pairs more than once.")
 
 
 def find_training(intake: Intake, tenant: str, training_id: str) -> Job:
