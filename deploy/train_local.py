@@ -19,13 +19,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from deploy.exit_codes import ExitCode, Unsuccessful
 from models.catalog import ModelCard, catalog, read_card
-from models.cfcomp.dataset import FolderPairs, TrainingSet
+from models.cfcomp.board import Board
+from models.cfcomp.dataset import FolderPairs
+from models.cfcomp.listener import StepReport
 from models.cfcomp.model_folder import card_of, write_model
 from models.cfcomp.pairs import MAX_BAD_SHARE, MaskReading, read_pairs
 from models.cfcomp.recipe import Recipe, recipe_for
 from models.cfcomp.shards import Shard, ShardReport, read_shards
 from models.cfcomp.steps import PairSteps, ShardSteps, StepSource
-from models.cfcomp.trainer import StepReport, train
+from models.cfcomp.trainer import train
 from models.cfcomp.validation import Validation, conditions_of
 from models.cfcomp.vault import FolderVault
 from models.errors import InvalidInput, UnknownModel
@@ -144,7 +146,7 @@ def _data(
         masks = [(pair.mask, pair.text) for pair in map(pairs.read, islice(range(len(pairs)), plan.pictures))]
         counts = {category.id: category.pairs for category in found.categories}
         refused, good = list(found.refused), len(pairs)
-        samples = PairSteps(TrainingSet(pairs, recipe.crops, seed=recipe.seed), recipe, pairs.frequencies)
+        samples = PairSteps(pairs, recipe)
     console.print(f"{good} pairs, {len(refused)} left out", markup=False, highlight=False)
     for bad in refused[:_LOOK]:
         console.print(f"left out {bad.name}: {bad.message} [{bad.code}]", markup=False, highlight=False)
@@ -153,8 +155,6 @@ def _data(
 
 @contextmanager
 def _shown(console: Console, out: Path, *, is_main: bool) -> Iterator[_Bar]:
-    from tensorboardX import SummaryWriter
-
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -162,40 +162,32 @@ def _shown(console: Console, out: Path, *, is_main: bool) -> Iterator[_Bar]:
         TextColumn("{task.fields[text]}"),
         TimeRemainingColumn(),
     )
-    writer = SummaryWriter(logdir=str(out / "tensorboard")) if is_main else None
     with Progress(*columns, console=console, disable=not is_main) as bar:
-        yield _Bar(bar, writer, out)
-    if writer is not None:
-        writer.close()
+        shown = _Bar(bar, out, is_main=is_main)
+        yield shown
+    shown.close()
 
 
 class _Bar:
     """Shows a training on the terminal, and writes TensorBoard's file and the validations' sheets."""
 
-    def __init__(self, bar: Progress, writer: Any, out: Path) -> None:
-        self._bar, self._writer, self._out = bar, writer, out
+    def __init__(self, bar: Progress, out: Path, *, is_main: bool) -> None:
+        self._bar, self._out, self._is_main = bar, out, is_main
+        self._board: Board | None = None
         self._task = bar.add_task("training", total=None, text="")
 
     def began(self, step: int, steps: int) -> None:
         self._bar.update(self._task, total=steps, completed=step)
+        if self._is_main:
+            self._board = Board(self._out / "tensorboard", after=step)
         if step:
             self._bar.console.print(f"going on after step {step}", highlight=False)
 
     def stepped(self, report: StepReport) -> None:
         text = f"loss {report.whole:.4f}, objects {report.local:.4f}, {report.images_per_second:.1f} images/s"
         self._bar.update(self._task, completed=report.step, text=text)
-        if self._writer is None:
-            return
-        scalars = {
-            "loss_global": report.whole,
-            "loss_local": report.local,
-            "learning_rate": report.learning_rate,
-            "images_per_second": report.images_per_second,
-            "grad_norm": report.grad_norm,
-            "composed": report.composed,
-        }
-        for name, value in scalars.items():
-            self._writer.add_scalar(name, value, report.step)
+        if self._board is not None:
+            self._board.add_step(report)
 
     def saved(self, step: int, name: str) -> None:
         self._bar.console.print(f"checkpoint {name} of step {step}", highlight=False)
@@ -205,13 +197,16 @@ class _Bar:
         Image.fromarray(found.sheet).save(path)
         agreement = "" if found.agreement is None else f", mask agreement {found.agreement:.3f}"
         self._bar.console.print(f"{path}{agreement}", highlight=False)
-        if self._writer is not None:
-            self._writer.add_image("validation", found.sheet, found.step, dataformats="HWC")
-            if found.agreement is not None:
-                self._writer.add_scalar("mask_agreement", found.agreement, found.step)
+        if self._board is not None:
+            self._board.add_validation(found)
 
     def warned(self, message: str) -> None:
         self._bar.console.print(f"warning: {message}", highlight=False)
 
     def working(self) -> None:
         return
+
+    def close(self) -> None:
+        """Write TensorBoard's file to its end."""
+        if self._board is not None:
+            self._board.close()

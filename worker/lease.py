@@ -116,6 +116,10 @@ class LeaseLost(BaseException):
     """Another worker has this entry now. Not an Exception: no library's `except Exception` may swallow it."""
 
 
+class GivenBack(BaseException):
+    """This process is to end: its attempt keeps what can be gone on from, and the entry is any worker's again."""
+
+
 class Canceled(BaseException):
     """The client canceled the job. Not an Exception, for the same reason."""
 
@@ -292,7 +296,7 @@ class LeaseWorker(SimpleWorker):  # type: ignore[misc]  # rq is not typed
 
     def _finalize_failure(self, job: RqJob, queue: Queue, execution: Any, exc_info: Any) -> None:  # noqa: ARG002
         """Our tasks end their own jobs and raise only when this attempt must not: the entry then goes back."""
-        if not isinstance(exc_info[1], LeaseLost):
+        if not isinstance(exc_info[1], LeaseLost | GivenBack):
             log.error("attempt abandoned", job=job.id, exc_info=exc_info)
         with self.connection.pipeline() as pipe:
             self.cleanup_execution(job, pipe, execution)

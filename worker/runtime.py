@@ -10,7 +10,7 @@ from typing import Any
 from models.errors import EarthSynthError, Unavailable
 from worker.jobs import Attempt, Counts, Job, JobError, JobKind, JobStatus, Phase, Progress, now
 from worker.layout import attempt_prefix
-from worker.lease import Canceled, Lease, LeaseLost, starts_that_count
+from worker.lease import Canceled, GivenBack, Lease, LeaseLost, starts_that_count
 from worker.logs import get_logger
 from worker.pages import write_pages
 from worker.results import adopt, closed, end, read_request, read_result
@@ -52,8 +52,8 @@ def running(resources: Resources, lease: Lease) -> Iterator[Run]:
     """Begins an attempt, and ends the job by what happens inside.
 
     A clean exit: succeeded. Canceled: canceled, finished pictures kept. LeaseLost: this attempt's objects are deleted
-    and the job is another worker's. Unavailable (storage or store away): the entry goes back to the queue. Any other
-    error: failed with its code.
+    and the job is another worker's. GivenBack: likewise, and the job waits for its next worker. Unavailable (storage
+    or store away): the entry goes back to the queue. Any other error: failed with its code.
     """
     job = begin(resources, lease)
     prefix = attempt_prefix(job.tenant, job.id, job.attempts[-1].number, secrets.token_hex(4))
@@ -62,6 +62,10 @@ def running(resources: Resources, lease: Lease) -> Iterator[Run]:
         yield run
     except LeaseLost:
         log.warning("lease lost, attempt dropped", job=job.id, attempt=run.attempt)
+        run.discard()
+        raise
+    except GivenBack:
+        log.info("attempt given back, this process is to end", job=job.id, attempt=run.attempt)
         run.discard()
         raise
     except Canceled:

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from models.catalog import ModelCard
+from models.cfcomp.listener import StopSoon
 from models.cfcomp.triple import caption_of
 from models.errors import ModelUnavailable, UnknownModel
 from worker.intake import read_mask
 from worker.jobs import Job, Phase, model_ref
 from worker.layout import checkpoints_prefix
-from worker.lease import LeaseLost
+from worker.lease import GivenBack
 from worker.model_cache import ModelCache
 from worker.model_manifest import Provenance
 from worker.results import TrainingOutcome
@@ -93,7 +94,7 @@ def _train(
     listener: TrainingListener,
     scratch: Path,
 ) -> Trained:
-    from models.cfcomp.trainer import StopSoon, train
+    from models.cfcomp.trainer import train
 
     storage, tenant = run.resources.storage, run.job.tenant
     samples, conditions = _data(run, spec, training_set, min(base.native_width, base.native_height))
@@ -117,7 +118,7 @@ def _train(
             scratch=scratch,
         )
     except StopSoon as stop:  # a checkpoint is saved; the entry goes back, for whoever trains next
-        raise LeaseLost(run.lease.entry_id) from stop
+        raise GivenBack(run.lease.entry_id) from stop
 
 
 def _publish(
@@ -161,23 +162,21 @@ def _data(
     run: Run, spec: TrainingSpec, training_set: TrainingSetRecord, size: int
 ) -> tuple[StepSource, list[Condition]]:
     """The steps of the training, and what its validations make pictures of, `size` pixels a side."""
-    from models.cfcomp.dataset import TrainingSet
     from models.cfcomp.shards import ShardReport, read_shards
     from models.cfcomp.steps import PairSteps, ShardSteps
     from models.cfcomp.validation import conditions_of
 
     storage, tenant = run.resources.storage, run.job.tenant
-    recipe, frequencies = spec.recipe, training_set.frequencies
-    plan = recipe.validation
+    recipe, plan = spec.recipe, spec.recipe.validation
     samples: StepSource
     if training_set.layout is Layout.SHARDS:
         shards, reading = pair_shards(storage, tenant, training_set), shard_reading(training_set)
-        samples = ShardSteps(shards, recipe, frequencies, reading=reading)
+        samples = ShardSteps(shards, recipe, training_set.frequencies, reading=reading)
         first = islice(read_shards(shards, ShardReport(), reading=reading), plan.pictures)
         masks = [(found.mask, found.text) for found in ([] if plan.mask_ids else first)]
     else:
         pairs = StoragePairs(storage, tenant, training_set)
-        samples = PairSteps(TrainingSet(pairs, recipe.crops, seed=recipe.seed), recipe, frequencies)
+        samples = PairSteps(pairs, recipe)
         wanted = range(0 if plan.mask_ids else min(plan.pictures, len(pairs)))
         masks = [(found.mask, found.text) for found in map(pairs.read, wanted)]
     for mask_id in plan.mask_ids:

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from models.cfcomp.board import Board
+from models.cfcomp.listener import StepReport, StopSoon
 from worker.jobs import Progress
 from worker.layout import history_prefix, tensorboard_prefix, validations_prefix
 from worker.run import Run, patiently
 from worker.training_reports import HistoryRow, ValidationRecord
 from worker.training_specs import TrainingSpec
 
-if TYPE_CHECKING:  # they bring torch
-    from models.cfcomp.trainer import StepReport
+if TYPE_CHECKING:  # it brings torch
     from models.cfcomp.validation import Validation
 
 _HISTORY_ROWS = 50  # between two checkpoints
@@ -26,29 +27,22 @@ _MOST_WARNINGS = 20  # that a job keeps; all are logged
 
 
 class TrainingListener:
-    """What happens in one attempt. `board` is a folder for TensorBoard's file until it is stored."""
+    """What happens in one attempt. `folder` holds TensorBoard's file until it is stored."""
 
-    def __init__(self, run: Run, spec: TrainingSpec, board: Path) -> None:
-        self._run, self._spec, self._board = run, spec, board
+    def __init__(self, run: Run, spec: TrainingSpec, folder: Path) -> None:
+        self._run, self._spec, self._folder = run, spec, folder
         self._rows: list[HistoryRow] = []
         self.resumed_from = 0
 
     def began(self, step: int, steps: int) -> None:
         self.resumed_from = step
-        self._begin_board(step)
+        self._board = Board(self._folder, after=step)
         self._run.trained(Progress(done=step, total=steps, unit="steps", step=step, steps=steps))
         if step:
             self._run.log("training goes on from a checkpoint", step=step)
 
     def stepped(self, report: StepReport) -> None:
-        metrics = {
-            "loss_global": report.whole,
-            "loss_local": report.local,
-            "learning_rate": report.learning_rate,
-            "images_per_second": report.images_per_second,
-        }
-        for name, value in {**metrics, "grad_norm": report.grad_norm, "composed": report.composed}.items():
-            self._writer.add_scalar(name, value, report.step)
+        self._board.add_step(report)
         recipe, is_finite = self._spec.recipe, math.isfinite(report.whole + report.local)
         every = max(1, recipe.checkpoint_every // _HISTORY_ROWS)
         if is_finite and (report.step % every == 0 or report.step == 1):
@@ -68,15 +62,13 @@ class TrainingListener:
                 step=report.step,
                 steps=report.steps,
                 eta_seconds=report.eta_seconds,
-                metrics={name: value for name, value in metrics.items() if math.isfinite(value)},
+                metrics={name: value for name, value in report.metrics.items() if math.isfinite(value)},
             )
         )
         is_stopping = self._run.resources.stopping()
         if is_stopping or report.step % recipe.checkpoint_every == 0 or report.step == recipe.steps:
             self._store_history(report.step)
         if is_stopping:
-            from models.cfcomp.trainer import StopSoon
-
             raise StopSoon
 
     def saved(self, step: int, name: str) -> None:
@@ -101,9 +93,7 @@ class TrainingListener:
         patiently(lambda: storage.create(record.sheet, png, "image/png"))
         body = record.model_dump_json().encode()
         patiently(lambda: storage.create(f"{prefix}{found.step:08d}.json", body, "application/json"))
-        self._writer.add_image("validation", found.sheet, found.step, dataformats="HWC")
-        if found.agreement is not None:
-            self._writer.add_scalar("mask_agreement", found.agreement, found.step)
+        self._board.add_validation(found)
         self._run.log(
             "validation",
             step=found.step,
@@ -133,20 +123,13 @@ class TrainingListener:
         key = f"{history_prefix(job.tenant, job.id)}{step:08d}.jsonl"
         patiently(lambda: storage.create(key, lines, "application/jsonl"))
 
-    def _begin_board(self, step: int) -> None:
-        from tensorboardX import SummaryWriter
-
-        self._writer = SummaryWriter(
-            logdir=str(self._board), filename_suffix=f".after-{step:08d}", purge_step=step + 1
-        )
-
     def _store_board(self, step: int) -> None:
         """Stores TensorBoard's file, and begins another: TensorBoard reads one after the other."""
-        self._writer.close()
+        self._board.close()
         storage, job = self._run.resources.storage, self._run.job
         prefix = f"{tensorboard_prefix(job.tenant, job.id)}attempt-{self._run.attempt}/"
-        for path in sorted(self._board.iterdir()):
+        for path in sorted(self._folder.iterdir()):
             body = path.read_bytes()
             patiently(partial(storage.create, prefix + path.name, body, "application/octet-stream"))
             path.unlink()
-        self._begin_board(step)
+        self._board = Board(self._folder, after=step)

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.cfcomp.composition import compose_batch
-from models.cfcomp.dataset import TrainingSet
+from models.cfcomp.dataset import PairSource, TrainingSet
 from models.cfcomp.pairs import MaskReading
 from models.cfcomp.recipe import MATCH_WITHIN, DroppedMask, Recipe
 from models.cfcomp.selection import select_pairs, step_rng
@@ -57,10 +57,10 @@ class StepSource(Protocol):
 class PairSteps:
     """Steps over pairs that can be read in any order: each is made when it is needed, on threads, some ahead."""
 
-    def __init__(self, samples: TrainingSet, recipe: Recipe, frequencies: Mapping[int, float]) -> None:
-        self._samples = samples
+    def __init__(self, pairs: PairSource, recipe: Recipe) -> None:
+        self._samples = TrainingSet(pairs, recipe.crops, seed=recipe.seed)
         self._recipe = recipe
-        self._frequencies = frequencies
+        self._frequencies = pairs.frequencies
 
     def steps(self, first: int, last: int, share: range) -> Generator[StepBatch]:
         threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="samples")

@@ -11,22 +11,20 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
 import torch
-from accelerate import Accelerator
-from accelerate.state import AcceleratorState
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
-from torch import Tensor
 
 from models.catalog import ModelCard, check_size
 from models.cfcomp.denoiser import make_denoiser, make_optimizer, prediction_of
+from models.cfcomp.devices import share_of, start_accelerator
 from models.cfcomp.encoding import Encoder
+from models.cfcomp.listener import Listener, StepReport, StopSoon
 from models.cfcomp.loss import Prediction, cf_comp_loss, local_weights, min_snr_weights
-from models.cfcomp.recipe import Precision, Recipe
+from models.cfcomp.noise import draw_noise
+from models.cfcomp.recipe import Recipe
 from models.cfcomp.steps import StepSource
 from models.cfcomp.training_state import TrainingState
 from models.cfcomp.validation import Validation, validate
@@ -40,50 +38,6 @@ from models.synthesis.prompts import PromptCache
 MAX_BAD_STEPS = 10  # in a row, whose loss or gradient is not finite: the training ends then
 _RECENT = 20  # steps over which speed is averaged
 _TEXTS = 1024  # embeddings that are kept
-
-
-@dataclass(frozen=True, slots=True)
-class StepReport:
-    """One step. `step` counts from 1; losses are means over the whole batch; `composed` counts its composites.
-
-    `whole` is the global loss. `images_per_second` and `eta_seconds` are measured over the last steps.
-    """
-
-    step: int
-    steps: int
-    whole: float
-    local: float
-    learning_rate: float
-    grad_norm: float
-    composed: int
-    images_per_second: float
-    eta_seconds: float
-
-
-class StopSoon(BaseException):
-    """Raised by a listener's `stepped`: the training saves a checkpoint, and ends with this very exception."""
-
-
-class Listener(Protocol):
-    """Who is told how a training goes. Whatever it raises ends the training; the last checkpoint stays."""
-
-    def began(self, step: int, steps: int) -> None:
-        """The training begins, or goes on, after this step (0: at the beginning)."""
-
-    def stepped(self, report: StepReport) -> None:
-        """A step is done."""
-
-    def saved(self, step: int, name: str) -> None:
-        """A whole checkpoint is kept."""
-
-    def validated(self, found: Validation) -> None:
-        """Pictures were made of the fixed masks."""
-
-    def warned(self, message: str) -> None:
-        """Something is not as it should be, and the training goes on."""
-
-    def working(self) -> None:
-        """Something that takes long has moved on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,58 +212,6 @@ def train(  # noqa: PLR0912, PLR0915  (one loop, read from top to bottom)
         averages.copy_to(trained)
     accelerator.end_training()
     return Trained(loaded, done, last, seen, accelerator.is_main_process)
-
-
-def start_accelerator(recipe: Recipe, device: str) -> tuple[Accelerator, torch.dtype | None]:
-    """Return the accelerator of this process, and the type in which networks compute (None: float32).
-
-    Raises:
-        TrainingFailed: code "mixed_precision_unsupported".
-    """
-    on_cpu = device == "cpu" or not torch.cuda.is_available()
-    precision = recipe.mixed_precision
-    if precision is Precision.AUTO:
-        precision = Precision.NO
-        if not on_cpu:
-            precision = Precision.BF16 if torch.cuda.is_bf16_supported() else Precision.FP16
-    if precision is Precision.FP16 and on_cpu:
-        raise TrainingFailed(
-            "mixed_precision fp16 needs a GPU; on a CPU ask for no or bf16.",
-            code="mixed_precision_unsupported",
-        )
-    AcceleratorState._reset_state()  # one process may train several models, one after the other
-    accelerator = Accelerator(mixed_precision=precision.value, cpu=on_cpu)
-    half = {Precision.FP16: torch.float16, Precision.BF16: torch.bfloat16}.get(precision)
-    return accelerator, half
-
-
-def share_of(batch_size: int, process: int, processes: int) -> range:
-    """Return the places of a step's batch that a process trains on.
-
-    Raises:
-        TrainingFailed: code "batch_not_divisible".
-    """
-    if batch_size % processes:
-        raise TrainingFailed(
-            f"A batch of {batch_size} samples does not divide among {processes} processes.",
-            code="batch_not_divisible",
-        )
-    size = batch_size // processes
-    return range(process * size, (process + 1) * size)
-
-
-def draw_noise(
-    seed: int, step: int, places: range, shape: tuple[int, int, int], times: int
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each sample's noise, time step and the choice from its latent's distribution.
-
-    (B, C, h, w) float32, (B,) int64 in [0, `times`), (B, C, h, w) float32: functions of (seed, step, place) alone.
-    """
-    rngs = [np.random.default_rng([seed, 5, step, place]) for place in places]
-    moments = [int(rng.integers(times)) for rng in rngs]
-    noises = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
-    choices = np.stack([rng.standard_normal(shape, dtype=np.float32) for rng in rngs])
-    return torch.from_numpy(noises), torch.tensor(moments), torch.from_numpy(choices)
 
 
 def _latent_shape(loaded: LoadedPipeline, recipe: Recipe) -> tuple[int, int, int]:

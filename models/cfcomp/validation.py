@@ -22,7 +22,7 @@ from models.rfilter.agreement import category_indices
 from models.rfilter.segmenters import Segmenter
 from models.sample import Condition, Sample
 from models.synthesis.pipeline import LoadedPipeline
-from models.synthesis.synthesize import synthesize
+from models.synthesis.synthesize import synthesize_by_default
 
 _CELL = 256  # pixels, the largest side of a picture on the sheet
 _GAP = 4
@@ -74,23 +74,12 @@ def validate(
 
     `on_step` is called after each denoising step, as `synthesize` says; what it raises passes through.
     """
-    defaults = loaded.card.defaults
     with (
         _made_ready(denoiser, averages),
         torch.no_grad(),
         torch.autocast(loaded.device.type, dtype=half, enabled=half is not None),
     ):
-        samples = list(
-            synthesize(
-                loaded,
-                conditions,
-                num_inference_steps=defaults.num_inference_steps,
-                guidance_scale=defaults.guidance_scale,
-                controlnet_conditioning_scale=defaults.controlnet_conditioning_scale,
-                scheduler=defaults.scheduler,
-                on_step=on_step,
-            )
-        )
+        samples = list(synthesize_by_default(loaded, conditions, on_step=on_step))
     iou = {} if segmenter is None else _iou(samples, segmenter)
     agreement = round(float(np.mean(list(iou.values()))), 4) if iou else None
     return Validation(step, draw_sheet(samples), agreement, iou)

@@ -15,7 +15,7 @@ from models.condition_sampling import ConditionOptions, sample_condition
 from models.conditions import derive_seed
 from models.sample import Condition
 from models.synthesis.pipeline import LoadedPipeline
-from models.synthesis.synthesize import synthesize
+from models.synthesis.synthesize import synthesize_by_default
 
 _OPTIONS = ConditionOptions(flip=True, rotate90=True, translate=0.25)
 
@@ -57,15 +57,7 @@ def make_pictures(
     tries = [replace(one, seed=derive_seed(seed, one.index, attempt)) for one in conditions]
     paths = [place / f"{one.index:05d}-{attempt}-{_digest(one)}.png" for one in tries]
     missing = [(one, path) for one, path in zip(tries, paths, strict=True) if not path.exists()]
-    defaults = loaded.card.defaults
-    made = synthesize(
-        loaded,
-        [condition for condition, _ in missing],
-        num_inference_steps=defaults.num_inference_steps,
-        guidance_scale=defaults.guidance_scale,
-        controlnet_conditioning_scale=defaults.controlnet_conditioning_scale,
-        scheduler=defaults.scheduler,
-    )
+    made = synthesize_by_default(loaded, [condition for condition, _ in missing])
     for sample, (_, path) in zip(made, missing, strict=True):
         fresh = path.with_suffix(".new")
         Image.fromarray(sample.image).save(fresh, "PNG")

@@ -77,6 +77,22 @@ def synthesize(
     return _run(loaded, conditions, settings)
 
 
+def synthesize_by_default(
+    loaded: LoadedPipeline, conditions: Sequence[Condition], *, on_step: OnStep | None = None
+) -> Iterator[Sample]:
+    """The pictures of `conditions` with the model's own settings; otherwise as `synthesize`."""
+    own = loaded.card.defaults
+    return synthesize(
+        loaded,
+        conditions,
+        num_inference_steps=own.num_inference_steps,
+        guidance_scale=own.guidance_scale,
+        controlnet_conditioning_scale=own.controlnet_conditioning_scale,
+        scheduler=own.scheduler,
+        on_step=on_step,
+    )
+
+
 def _run(loaded: LoadedPipeline, conditions: Sequence[Condition], settings: _Settings) -> Iterator[Sample]:
     done = 0
     size = conditions[0].mask.shape

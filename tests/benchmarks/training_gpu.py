@@ -31,11 +31,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from models.catalog import NANO_CHECKPOINT, ModelCard, earthsynth_card
-from models.cfcomp.dataset import TrainingSet
 from models.cfcomp.denoiser import make_denoiser
+from models.cfcomp.listener import StepReport
 from models.cfcomp.recipe import Recipe, recipe_for
 from models.cfcomp.steps import PairSteps
-from models.cfcomp.trainer import StepReport, train
+from models.cfcomp.trainer import train
 from models.cfcomp.vault import FolderVault
 from models.synthesis.pipeline import load_pipeline
 from tests.models.cfcomp.trainings import Diary, MadePairs
@@ -192,7 +192,7 @@ def measure(card: ModelCard, recipe: Recipe, device: str, peak_tflops: float, fl
     on_cuda = device != "cpu" and torch.cuda.is_available()
     timer = Timer(recipe.steps)
     pairs = MadePairs(12, min(recipe.resolution, 256))
-    samples = PairSteps(TrainingSet(pairs, recipe.crops, seed=0), recipe, pairs.frequencies)
+    samples = PairSteps(pairs, recipe)
     fits = False
     peak = None
     with emptied(), tempfile.TemporaryDirectory() as folder:

@@ -33,9 +33,10 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from models.catalog import NANO_CHECKPOINT, nano_card
 from models.cfcomp.dataset import TrainingSet
 from models.cfcomp.denoiser import make_denoiser, make_optimizer
+from models.cfcomp.listener import StepReport
 from models.cfcomp.recipe import MATCH_WITHIN, Recipe, recipe_for
 from models.cfcomp.steps import PairSteps, compose_group
-from models.cfcomp.trainer import StepReport, train
+from models.cfcomp.trainer import train
 from models.cfcomp.vault import FolderVault
 from models.synthesis.pipeline import load_pipeline
 from tests.models.cfcomp.trainings import Diary, MadePairs
@@ -82,7 +83,7 @@ def recipe_of(size: int, batch_size: int, steps: int) -> Recipe:
 def run_ours(pairs: MadePairs, recipe: Recipe) -> tuple[float, float]:
     """Seconds and CPU seconds of all steps but the first."""
     timer = Timer(recipe.steps - 1)
-    samples = PairSteps(TrainingSet(pairs, recipe.crops, seed=0), recipe, pairs.frequencies)
+    samples = PairSteps(pairs, recipe)
     with tempfile.TemporaryDirectory() as folder:
         try:
             train(nano_card(), samples, recipe, vault=FolderVault(Path(folder)), listener=timer, device="cpu")

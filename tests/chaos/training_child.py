@@ -12,8 +12,8 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from models.catalog import earthsynth_card
+from models.cfcomp.listener import StepReport
 from models.cfcomp.recipe import Recipe
-from models.cfcomp.trainer import StepReport
 from tests.models.cfcomp.trainings import Diary, run, weights_of
 
 

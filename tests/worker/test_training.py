@@ -20,7 +20,7 @@ from tests.training_pairs import pair_files
 from worker.intake import Intake
 from worker.jobs import Job, JobStatus
 from worker.layout import checkpoints_prefix
-from worker.lease import _RELEASE, Lease, LeaseLost, LeaseQueue, give_back, starts_that_count
+from worker.lease import _RELEASE, GivenBack, Lease, LeaseQueue, give_back, starts_that_count
 from worker.process import _NoPipeline
 from worker.queue import LEASES, TRAINING_QUEUE, depth, position
 from worker.registry import ModelRegistry
@@ -223,7 +223,7 @@ def test_a_worker_that_is_to_stop_saves_and_gives_back(trainings: Trainings) -> 
     assert lease is not None
     beats: list[int] = []
     stopping = replace(trainings.resources, pulse=lambda: beats.append(1), stopping=lambda: len(beats) == 4)
-    with pytest.raises(LeaseLost):  # RQ's worker then gives the entry back
+    with pytest.raises(GivenBack):  # RQ's worker then gives the entry back
         perform(stopping, lease, train_model)
     assert whole_steps(trainings, job) == [3], "between two checkpoints: nothing is lost"
     assert give_back(trainings.redis, owner="trainer", max_attempts=1) == [(job.id, "requeued")]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from models.cfcomp.denoiser import Denoiser, prediction_of
 from models.cfcomp.encoding import Encoder
 from models.cfcomp.loss import Prediction
-from models.cfcomp.trainer import draw_noise
+from models.cfcomp.noise import draw_noise
 from models.cfcomp.triple import caption_of
 from models.synthesis.pipeline import LoadedPipeline
 

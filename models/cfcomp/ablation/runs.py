@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from models.catalog import ModelCard
 from models.cfcomp.ablation.held_out import held_out_losses
-from models.cfcomp.dataset import PairSource, TrainingSet
+from models.cfcomp.dataset import PairSource
+from models.cfcomp.listener import StepReport
 from models.cfcomp.recipe import Recipe
 from models.cfcomp.steps import PairSteps
-from models.cfcomp.trainer import StepReport, train
+from models.cfcomp.trainer import train
 from models.cfcomp.triple import caption_of
 from models.cfcomp.validation import Validation
 from models.cfcomp.vault import FolderVault
@@ -27,7 +28,7 @@ from models.conditions import derive_seed
 from models.evaluation.crops import Crops
 from models.sample import Condition
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
-from models.synthesis.synthesize import synthesize
+from models.synthesis.synthesize import synthesize_by_default
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +73,7 @@ def trained_run(
     def made() -> Made:
         listener = _Log(label)
         vault = FolderVault(out / "checkpoints" / label)
-        samples = TrainingSet(pairs, recipe.crops, seed=recipe.seed)
-        steps = PairSteps(samples, recipe, pairs.frequencies)
+        steps = PairSteps(pairs, recipe)
         began = time.monotonic()
         trained = train(base, steps, recipe, vault=vault, listener=listener, data=data, device="cpu")
         seconds = time.monotonic() - began
@@ -121,16 +121,7 @@ def _look(loaded: LoadedPipeline, held_out: HeldOut, seed: int, composed: float,
         Condition(index, mask, caption_of(mask), derive_seed(seed, index))
         for index, mask in enumerate(held_out.scenes.labels)
     ]
-    defaults = loaded.card.defaults
-    samples = synthesize(
-        loaded,
-        conditions,
-        num_inference_steps=defaults.num_inference_steps,
-        guidance_scale=defaults.guidance_scale,
-        controlnet_conditioning_scale=defaults.controlnet_conditioning_scale,
-        scheduler=defaults.scheduler,
-    )
-    pictures = np.stack([sample.image for sample in samples])
+    pictures = np.stack([sample.image for sample in synthesize_by_default(loaded, conditions)])
     losses = held_out_losses(loaded, held_out.windows.images, held_out.windows.labels)
     return Made(pictures, losses, composed, seconds)
 

@@ -90,7 +90,7 @@ def test_these_are_the_samples_that_a_training_sees(tmp_path: Path) -> None:
     _, shown = preview_sheet(
         samples.epochs(), recipe.cf_comp, source.frequencies, seed=4, count=24, batch_size=20, max_batches=3
     )
-    steps = list(PairSteps(samples, recipe, source.frequencies).steps(0, 3, range(20)))
+    steps = list(PairSteps(source, recipe).steps(0, 3, range(20)))
     assert [2 * sum(one.step == step for one in shown) for step in range(3)] == [
         batch.composed for batch in steps
     ]

@@ -194,7 +194,7 @@ def test_a_pair_that_cannot_be_read_ends_the_steps() -> None:
                 raise FileNotFoundError("3.png")
             return super().read(number)
 
-    source = PairSteps(TrainingSet(Vanishing(11), MIXED.crops, seed=0), MIXED, PAIRS.frequencies)
+    source = PairSteps(Vanishing(11), MIXED)
     with pytest.raises(FileNotFoundError):
         batches(source, MIXED, range(20))
 

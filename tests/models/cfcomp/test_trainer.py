@@ -17,9 +17,11 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from models.catalog import NANO_CHECKPOINT, ModelCard, nano_card
 from models.categories import caption
+from models.cfcomp.devices import share_of
+from models.cfcomp.noise import draw_noise
 from models.cfcomp.recipe import Recipe
 from models.cfcomp.steps import StepBatch, StepSource
-from models.cfcomp.trainer import MAX_BAD_STEPS, Trained, draw_noise, share_of
+from models.cfcomp.trainer import MAX_BAD_STEPS, Trained
 from models.cfcomp.vault import FolderVault, whole_checkpoints
 from models.errors import EarthSynthError, InvalidInput, TrainingFailed
 from tests.models.cfcomp.trainings import (

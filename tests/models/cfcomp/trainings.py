@@ -12,10 +12,10 @@ from PIL import Image
 from torch import Tensor
 
 from models.catalog import ModelCard, nano_card
-from models.cfcomp.dataset import TrainingSet
+from models.cfcomp.listener import StepReport
 from models.cfcomp.recipe import Recipe, recipe_for
 from models.cfcomp.steps import PairSteps, StepSource
-from models.cfcomp.trainer import StepReport, Trained, train
+from models.cfcomp.trainer import Trained, train
 from models.cfcomp.triple import Triple, caption_of
 from models.cfcomp.validation import Validation
 from models.cfcomp.vault import FolderVault, Vault
@@ -154,7 +154,7 @@ def run(
 
 
 def steps_of(pairs: MadePairs, recipe: Recipe) -> PairSteps:
-    return PairSteps(TrainingSet(pairs, recipe.crops, seed=recipe.seed), recipe, pairs.frequencies)
+    return PairSteps(pairs, recipe)
 
 
 def weights_of(trained: Trained) -> dict[str, Tensor]:

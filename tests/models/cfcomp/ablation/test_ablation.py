@@ -18,7 +18,7 @@ from models.cfcomp.ablation.__main__ import main
 from models.cfcomp.ablation.arms import ARMS, CONTRASTS, START
 from models.cfcomp.ablation.figure import varied_scenes
 from models.cfcomp.ablation.held_out import held_out_losses
-from models.cfcomp.trainer import draw_noise
+from models.cfcomp.noise import draw_noise
 from models.nano.architecture import training_scheduler
 from models.nano.autoencoder import read_encoder
 from models.nano.conditions import control_signal, tokenize
