@@ -22,7 +22,7 @@ def submit_training(intake: Intake, registry: ModelRegistry, tenant: str, asked:
         InvalidInput: unsupported_size, invalid_model_name, resume_mismatch; pydantic's, for values that do not go
             together. Conflict: model_name_in_use, training_not_ended. Overloaded.
     """
-    base = _base(registry, tenant, asked.base_model)
+    base = find_base(registry, tenant, asked.base_model)
     training_set = find_training_set(intake.storage, tenant, asked.training_set_id)
     recipe = resolve_recipe(asked, base)
     for place, mask_id in enumerate(recipe.validation.mask_ids):
@@ -49,7 +49,8 @@ def submit_training(intake: Intake, registry: ModelRegistry, tenant: str, asked:
     return intake.submit(tenant, spec, made, warnings, job_id=job_id, progress=spec.progress)
 
 
-def _base(registry: ModelRegistry, tenant: str, wanted: str | None) -> ModelCard:
+def find_base(registry: ModelRegistry, tenant: str, wanted: str | None) -> ModelCard:
+    """The model to train on. Raises UnknownModel, which points to base_model."""
     try:
         return registry.find(tenant, wanted)
     except UnknownModel as error:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 from models.catalog import ModelCard
+from models.cfcomp.options import CfCompOptions
 from models.cfcomp.recipe import Recipe, recipe_for
+from models.conditions import MAX_SEED
 from models.errors import FieldError, InvalidInput
 from worker.jobs import Frozen, Progress
 from worker.specs import plain_text
@@ -29,6 +31,26 @@ class TrainingRequest(Recipe):
         description="a training that ended early, whose last checkpoint this one begins with; of the same set, base "
         "and recipe",
     )
+
+
+class PreviewRequest(BaseModel):
+    """Of which training to see the first steps: fields of the same name mean the same there.
+
+    As there, what is not said is what suits the base.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    training_set_id: _Text
+    base_model: _Text | None = Field(None, description="name or name@version; default: see /v1/models")
+    resolution: int = Field(512, ge=64, le=1024, multiple_of=8, description="side of the samples, pixels")
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    batch_size: int = Field(16, ge=2, le=64, description="samples of a step")
+    max_zoom_out: float = Field(1, ge=1, le=4)
+    orientations: bool = True
+    single_category: float = Field(0.15, ge=0, le=1)
+    cf_comp: CfCompOptions = CfCompOptions()
+    count: int = Field(8, ge=1, le=24, description="composed pairs to show")
 
 
 class TrainingSpec(Frozen):
@@ -53,10 +75,11 @@ class TrainingSpec(Frozen):
         return Progress(total=self.recipe.steps, unit="steps")
 
 
-def resolve_recipe(asked: TrainingRequest, base: ModelCard) -> Recipe:
+def resolve_recipe(asked: TrainingRequest | PreviewRequest, base: ModelCard) -> Recipe:
     """The recipe with what suits the base where nothing is asked.
 
-    Raises InvalidInput: unsupported_size, a resolution that the base cannot make; accumulation_does_not_divide.
+    Raises InvalidInput: unsupported_size, a resolution that the base cannot make. Raises pydantic's error for values
+    that do not go together.
     """
     said: dict[str, Any] = {
         name: getattr(asked, name) for name in asked.model_fields_set & Recipe.model_fields.keys()

@@ -13,7 +13,7 @@ from app.bodies import parse_json, parse_upload
 from app.dependencies import Resources, Tenant
 from app.openapi import body_of, json_body, refusals, success
 from app.schemas import FileView
-from worker.training_preview import PreviewedPair, PreviewRequest, TrainingPreview, preview_training
+from worker.training_preview import PreviewedPair, TrainingPreview, preview_training
 from worker.training_sets import (
     KeptTrainingSet,
     Layout,
@@ -23,6 +23,7 @@ from worker.training_sets import (
     find_training_set,
     keep_training_set,
 )
+from worker.training_specs import PreviewRequest
 
 router = APIRouter(prefix="/v1", tags=["trainings"])
 TrainingSetId = Annotated[str, Path(description="tset_ and the sha256 of the set's manifest", max_length=200)]
@@ -113,10 +114,15 @@ async def preview(
     tenant: Tenant,
     accept: Annotated[str, Header(description="image/png: the sheet itself")] = "",
 ) -> PreviewView | Response:
-    """Draws what a training with these options composes in its first steps, before any GPU time is spent."""
+    """Draws what a training composes in its first steps, before any GPU time is spent.
+
+    Ask as you will ask for the training: what is not said is what suits the base here too.
+    """
     asked = await parse_json(request, PreviewRequest)
     storage = found.intake.storage
-    made = await to_thread.run_sync(preview_training, storage, tenant, asked, limiter=found.preview_limiter)
+    made = await to_thread.run_sync(
+        preview_training, storage, found.registry, tenant, asked, limiter=found.preview_limiter
+    )
     if "image/png" in accept and "application/json" not in accept:
         return Response(made.sheet, media_type="image/png")
     url, ends = storage.presign(made.key)

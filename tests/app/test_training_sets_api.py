@@ -198,6 +198,8 @@ def test_shards_and_a_preview_of_them(client: httpx.Client, imports: str) -> Non
         ({"resolution": 100}, "invalid_request"),
         ({"resolution": 32}, "out_of_range"),
         ({"resolution": 2048}, "out_of_range"),
+        ({"resolution": 1024}, "unsupported_size"),
+        ({"base_model": "nobody"}, "unknown_model"),
         ({"count": 25}, "out_of_range"),
         ({"batch_size": 65}, "out_of_range"),
         ({"batch_size": 1}, "out_of_range"),

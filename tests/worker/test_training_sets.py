@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from models.catalog import nano_card
 from models.cfcomp.composition import compose_batch
 from models.cfcomp.dataset import CropOptions, FolderPairs, TrainingSet
 from models.cfcomp.options import CfCompOptions
@@ -30,11 +31,12 @@ from tests.models.zips import Forged, forge, packed
 from tests.pictures import png
 from tests.training_pairs import jpeg, pair_files, picture_of, shard_files, tar_of, tile_of, unpacked
 from worker.intake import Intake
+from worker.registry import ModelRegistry
 from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store
 from worker.training_pairs import StoragePairs, pair_shards, shard_reading
-from worker.training_preview import PreviewRequest, preview_training
+from worker.training_preview import preview_training
 from worker.training_sets import (
     KeptTrainingSet,
     Layout,
@@ -42,6 +44,7 @@ from worker.training_sets import (
     find_training_set,
     keep_training_set,
 )
+from worker.training_specs import PreviewRequest
 
 TENANT = "local"
 PREFIX = "imports/abc/"
@@ -496,8 +499,15 @@ def test_bad_shards(intake: Intake) -> None:
         list(stream)
 
 
+@pytest.fixture
+def registry(storage: Storage) -> ModelRegistry:
+    return ModelRegistry(storage, {"nano": nano_card()}, "nano")
+
+
 @pytest.mark.parametrize("layout", list(Layout))
-def test_a_preview_shows_what_a_training_composes(intake: Intake, layout: Layout) -> None:
+def test_a_preview_shows_what_a_training_composes(
+    intake: Intake, registry: ModelRegistry, layout: Layout
+) -> None:
     if layout is Layout.SHARDS:
         put(intake.storage, shard_files(3, 4))
         record = imported(intake).record
@@ -507,9 +517,9 @@ def test_a_preview_shows_what_a_training_composes(intake: Intake, layout: Layout
     asked = PreviewRequest(
         training_set_id=record.id, resolution=64, seed=5, count=6, batch_size=20, cf_comp=options
     )
-    made = preview_training(intake.storage, TENANT, asked)
+    made = preview_training(intake.storage, registry, TENANT, asked)
 
-    crops = CropOptions(size=64)
+    crops = CropOptions(size=64, max_zoom_out=1.6)  # what a training of nano is given where nothing is said
     if layout is Layout.SHARDS:
         stream = stream_epochs(pair_shards(intake.storage, TENANT, record), crops, seed=5)
     else:
@@ -533,19 +543,21 @@ def test_a_preview_shows_what_a_training_composes(intake: Intake, layout: Layout
     assert np.abs(shown.astype(int) - np.asarray(wanted).astype(int)).max() <= 1
     assert made.sha256 == hashlib.sha256(made.sheet).hexdigest()
     assert intake.storage.read(made.key) == made.sheet
-    assert preview_training(intake.storage, TENANT, asked) == made
+    assert preview_training(intake.storage, registry, TENANT, asked) == made
     with pytest.raises(NotFound) as caught:
-        preview_training(intake.storage, "other", asked)
+        preview_training(intake.storage, registry, "other", asked)
     assert caught.value.code == "training_set_not_found"
 
 
-def test_a_preview_of_pairs_that_share_nothing(intake: Intake) -> None:
+def test_a_preview_of_pairs_that_share_nothing(intake: Intake, registry: ModelRegistry) -> None:
     grass, water = np.full((96, 96), 2, np.uint8), np.full((96, 96), 6, np.uint8)
     files = {"images/a.png": PICTURE, "masks/a.png": png(grass)}
     files |= {"images/b.png": PICTURE, "masks/b.png": png(water)}
     record = keep(intake, packed(files)).record
     with pytest.raises(InvalidInput) as caught:
-        preview_training(intake.storage, TENANT, PreviewRequest(training_set_id=record.id, resolution=64))
+        preview_training(
+            intake.storage, registry, TENANT, PreviewRequest(training_set_id=record.id, resolution=64)
+        )
     assert caught.value.code == "no_partners"
 
 
