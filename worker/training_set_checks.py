@@ -15,9 +15,10 @@ from models.cfcomp.pairs import GoodPair, MaskReading, look_at
 from models.cfcomp.train_jsonl import FILE_NAME, parse_index
 from models.errors import EarthSynthError, InvalidInput
 from models.masks import encode_png
+from worker.imports import TotalTooLarge
 from worker.lookahead import in_order
 from worker.training_set_manifest import PairEntry, TrainingSetDraft
-from worker.training_set_sources import TotalTooLarge, TrainingFiles
+from worker.training_set_sources import TrainingFiles
 
 CHECK_THREADS = min(4, os.cpu_count() or 1)  # each may hold a pair of the largest side
 _KINDS = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"RIFF": "webp"}  # else TIFF, which has two beginnings

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import BinaryIO
 
 from pydantic import Field
 
 from models.archives.entries import Refusal, check_archive, read_entry
-from models.archives.names import check_name, is_junk, natural_key, shown_name
+from models.archives.names import natural_key, shown_name
 from models.cfcomp.pairs import MAX_BAD_SHARE
 from models.cfcomp.train_jsonl import FILE_NAME
-from models.errors import EarthSynthError, InvalidInput, NotFound, TooLarge
-from worker.mask_set_sources import ImportPrefix, limits_of
+from models.errors import EarthSynthError, InvalidInput
+from worker.imports import ImportPrefix, ImportReader, limits_of, list_imports
 from worker.settings import Settings
 from worker.specs import MaskReading
 from worker.storage import Storage
 
 _ROOMS = ("images/", "masks/")
+_REMEDY = "pack them as WebDataset shards"
 
 
 class TrainingSetRequest(MaskReading):
@@ -86,56 +86,19 @@ def imported_files(storage: Storage, tenant: str, prefix: str, settings: Setting
     Raises InvalidInput: too_many_entries, empty_import.
     """
     limits = limits_of(settings)
-    top = f"{tenant}/{prefix}"
-    found = [key.removeprefix(top) for key in islice(storage.keys(top), limits.max_entries + 1)]
-    if len(found) > limits.max_entries:
-        raise InvalidInput(
-            f"There are more than {limits.max_entries} objects under {prefix}; pack them as WebDataset shards.",
-            code="too_many_entries",
-        )
-    refused: list[Refusal] = []
-    ignored: list[str] = []
-    objects: dict[str, str] = {}
-    for name in found:
-        try:
-            check_name(name, len(name.encode()))
-        except InvalidInput as error:
-            refused.append(Refusal(shown_name(name), error.code, error.message))
-            continue
-        if is_junk(name):
-            ignored.append(shown_name(name))
-        elif not name.endswith("/"):  # some tools make empty objects in place of folders
-            objects[shown_name(name)] = name
-    if not objects and not refused:
-        raise InvalidInput(f"There are no objects under {prefix}.", code="empty_import")
-    root = _root(list(objects))
-    keys = {name.removeprefix(root): top + path for name, path in objects.items()}
-    faults = _faults(refused, root)
-    left_bytes = limits.max_total_bytes
+    found = list_imports(storage, tenant, prefix, limits, remedy=_REMEDY)
+    shown = {shown_name(name): key for name, key in found.keys.items()}
+    root = _root(list(shown))
+    keys = {name.removeprefix(root): key for name, key in shown.items()}
+    faults = _faults(found.refused, root)
+    reader = ImportReader(storage, limits, remedy=_REMEDY)
 
     def read(name: str) -> bytes:
-        nonlocal left_bytes
         if name in faults:
             raise faults[name]
-        try:
-            content = storage.read(keys[name], max_bytes=limits.max_entry_bytes)
-        except TooLarge as error:
-            raise InvalidInput(f"{error.message} Cut it into tiles.", code="entry_too_large") from error
-        except NotFound as error:
-            raise NotFound("The object was deleted meanwhile.", code="object_gone") from error
-        left_bytes -= len(content)
-        if left_bytes < 0:
-            raise TotalTooLarge(
-                f"The objects have more than {limits.max_total_bytes} bytes; pack them as WebDataset shards.",
-                code="archive_too_large",
-            )
-        return content
+        return reader.read(keys[name])
 
-    return TrainingFiles(tuple(keys | faults), faults, tuple(ignored), read, keys)
-
-
-class TotalTooLarge(InvalidInput):
-    """The files together are too large: no fault of the one that was being read."""
+    return TrainingFiles(tuple(keys | faults), faults, found.ignored, read, keys)
 
 
 def _root(names: Sequence[str]) -> str:
