@@ -9,6 +9,7 @@ from enum import IntEnum
 from typing import Any
 
 import typer
+from pydantic import ValidationError
 
 
 class ExitCode(IntEnum):
@@ -38,6 +39,12 @@ class Unsuccessful(Exception):
 
 def wrong_usage(sentence: str) -> Unsuccessful:
     return Unsuccessful(ExitCode.USAGE, f"error: {sentence}")
+
+
+def invalid(first: str, error: ValidationError) -> Unsuccessful:
+    """Fields that break their rules: a sentence, and a line for each."""
+    lines = [f"  /{'/'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
+    return Unsuccessful(ExitCode.USAGE, f"error: {first}:", *lines)
 
 
 def problem_lines(problem: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deploy.exit_codes import ExitCode, Unsuccessful
+from deploy.exit_codes import invalid
 from models.catalog import ModelCard, catalog, read_card
 from models.cfcomp.board import Board
 from models.cfcomp.dataset import FolderPairs
@@ -98,10 +98,9 @@ def run_training(
 def _recipe(card: ModelCard, asked: Mapping[str, Any]) -> Recipe:
     """Raises Unsuccessful (USAGE) with a line for each wrong field."""
     try:
-        return recipe_for(card.filter_of or card.name, dict(asked))
+        return recipe_for(card.family, dict(asked))
     except ValidationError as error:
-        lines = [f"  /{'/'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        raise Unsuccessful(ExitCode.USAGE, "error: the recipe is not valid:", *lines) from error
+        raise invalid("the recipe is not valid", error) from error
 
 
 def _base(base: str) -> ModelCard:

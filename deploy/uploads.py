@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deploy.exit_codes import ExitCode, Unsuccessful, wrong_usage
+from deploy.exit_codes import invalid, wrong_usage
 from models.archives.names import is_junk
 
 # deflating them again gains nothing
@@ -95,6 +95,4 @@ def check_body(kind: type[BaseModel], body: Mapping[str, Any]) -> None:
     try:
         kind.model_validate_json(json.dumps(body), strict=True)
     except ValidationError as error:
-        lines = [f"  /{'/'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in error.errors()]
-        first = "error: the request is not valid, so nothing was sent:"
-        raise Unsuccessful(ExitCode.USAGE, first, *lines) from error
+        raise invalid("the request is not valid, so nothing was sent", error) from error

@@ -84,6 +84,11 @@ class ModelCard:
     filter_of: str = ""
 
     @property
+    def family(self) -> str:
+        """The shipped model that it is, or was trained from: what suits that one suits it too."""
+        return self.filter_of or self.name
+
+    @property
     def category_names(self) -> tuple[str, ...]:
         """What this model was trained on, in the order of ids."""
         return tuple(CATEGORIES[category_id].name for category_id in self.category_ids)

@@ -84,7 +84,7 @@ def resolve_recipe(asked: TrainingRequest | PreviewRequest, base: ModelCard) -> 
     said: dict[str, Any] = {
         name: getattr(asked, name) for name in asked.model_fields_set & Recipe.model_fields.keys()
     }
-    recipe = recipe_for(base.filter_of or base.name, said)
+    recipe = recipe_for(base.family, said)
     if recipe.resolution % base.size_multiple or recipe.resolution > base.max_side:
         message = f"must be a multiple of {base.size_multiple} and at most {base.max_side}"
         raise InvalidInput(
