@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from models.catalog import NANO_CHECKPOINT, RELEASED, ModelCard, catalog
+from models.catalog import NANO_CHECKPOINT, RELEASED, catalog
+from models.model_card import ModelCard
 from worker.settings import settings
 
 

@@ -18,7 +18,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.exit_codes import invalid
-from models.catalog import ModelCard, catalog, read_card
+from models.card_file import read_card
+from models.catalog import catalog
 from models.cfcomp.board import Board
 from models.cfcomp.dataset import FolderPairs
 from models.cfcomp.listener import StepReport
@@ -32,6 +33,7 @@ from models.cfcomp.validation import Validation, conditions_of
 from models.cfcomp.vault import FolderVault
 from models.errors import InvalidInput, UnknownModel
 from models.masks import MAX_SIDE
+from models.model_card import ModelCard
 from models.nano.filter import nano_filter
 from models.rfilter.segmenters import load_segmenter
 from models.sample import Condition

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-from models.catalog import ModelCard, check_categories, rarity_warnings
 from models.categories import CATEGORIES, find_category
 from models.condition_sampling import ConditionOptions
 from models.errors import FieldError, InvalidInput
 from models.export.options import ExportOptions
 from models.export.splits import check_split_name
+from models.model_card import ModelCard, check_categories, rarity_warnings
 from worker.mask_sets import MaskSetRecord
 from worker.specs import Rendering, RenderingRequest, Text
 

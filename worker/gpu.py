@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from models.catalog import ModelCard
 from models.errors import ModelUnavailable, UnknownModel
+from models.model_card import ModelCard
 from models.nano.filter import nano_filter
 from models.rfilter.calibration import Calibration, load_calibration
 from models.rfilter.scorers import Scorers, load_scorers

@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 from ulid import ULID
 
-from models.catalog import ModelCard
 from models.errors import Conflict
+from models.model_card import ModelCard
 
 
 class JobKind(StrEnum):

@@ -1,32 +1,22 @@
-"""Leases: an RQ worker whose jobs survive its death.
+"""Leases: an entry of the queue belongs to one worker, and survives its death.
 
-Each of the four moves of an entry (taken, renewed, released, given back) is one Lua script, so that no crash can
-fall between two halves of it. Every start of an entry gets a larger token ("fence"); only the newest token holds the
-lease. RQ 3.0 alone loses a job whose worker dies between pop and start, and finds a dead SimpleWorker only after the
-job's time-out plus 60 s (measured; see ARCHITECTURE.md).
+Each move of an entry (taken, renewed, released, given back) is one Lua script, so that no crash can fall between two
+halves of it. Every start of an entry gets a larger token ("fence"); only the newest token holds the lease.
 """
 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from redis import Redis
 from redis.exceptions import RedisError
-from rq import Queue
-from rq.exceptions import DequeueTimeout
-from rq.job import Job as RqJob
-from rq.job import JobStatus as RqStatus
-from rq.timeouts import BaseDeathPenalty
-from rq.utils import now as rq_now
-from rq.worker import SimpleWorker
 
 from worker.events import APPEND, Event, held_key, log_key, publish
 from worker.logs import get_logger
-from worker.queue import KEEP_SECONDS, LEASES, AllowListJob, entry_key, job_of
+from worker.queue import LEASES, entry_key, job_of
 from worker.store import cancel_key, progress_key, reachable, record_key, round_key
 
 log = get_logger(__name__)
@@ -195,118 +185,21 @@ class Lease:
             raise Canceled(self.job_id)
 
 
-class LeaseQueue(Queue):  # type: ignore[misc]  # rq is not typed
-    """A queue whose entries are taken together with a lease. `owner`, `lease_seconds`, `idle`: set once a process."""
-
-    job_class = AllowListJob
-    owner = ""
-    lease_seconds = 15.0
-    poll_seconds = 0.1
-    idle: Callable[[], None] = staticmethod(lambda: None)
-
-    def acquire_maintenance_lock(self) -> bool:
-        """RQ's registry maintenance requeues without a lock; `give_back` replaces it."""
-        return False
-
-    @classmethod
-    def dequeue_any(
-        cls, queues: list[Queue], timeout: int | None, connection: Redis, **options: Any
-    ) -> tuple[RqJob, Queue] | None:
-        take = connection.register_script(_TAKE)
-        (queue,) = queues  # one queue a process: turns come from the shard window, not from priorities
-        ends = time.monotonic() + (timeout or 0)
-        while True:
-            cls.idle()
-            taken: Any = take(keys=[LEASES, queue.key], args=[cls.owner, cls.lease_seconds])
-            if taken:
-                entry_id = taken[0].decode()
-                fetched = cls._fetch_dequeued_job(connection, queue.key, entry_id, **options)
-                if fetched is not None:
-                    fetched[0].lease_token = int(taken[1])
-                    return fetched  # type: ignore[no-any-return]
-            elif timeout is None:
-                return None
-            elif time.monotonic() >= ends:
-                raise DequeueTimeout(timeout, [queue.key])
-            else:
-                time.sleep(cls.poll_seconds)
+def take(redis: Redis, queue_key: str, *, owner: str, seconds: float) -> tuple[str, int] | None:
+    """The next entry of the queue and its token, leased to that worker for so long; None where nothing waits."""
+    taken: Any = redis.register_script(_TAKE)(keys=[LEASES, queue_key], args=[owner, seconds])
+    return (taken[0].decode(), int(taken[1])) if taken else None
 
 
-class NoAlarm(BaseDeathPenalty):  # type: ignore[misc]  # rq is not typed
-    """No SIGALRM in the middle of torch code: the supervisor kills a process that makes no progress."""
-
-    def setup_death_penalty(self) -> None:
-        return None
-
-    def cancel_death_penalty(self) -> None:
-        return None
+def release(redis: Redis, entry_id: str, token: int) -> None:
+    """Ends the lease of an entry that is done, unless a newer token has it."""
+    keys = [LEASES, f"es:lease:{entry_id}", f"es:fence:{entry_id}"]
+    redis.register_script(_RELEASE)(keys=keys, args=[entry_id, token])
 
 
-class LeaseWorker(SimpleWorker):  # type: ignore[misc]  # rq is not typed
-    """RQ's same-process worker (the pipeline stays warm) with a lease around every job."""
-
-    queue_class = LeaseQueue
-    job_class = AllowListJob
-    death_penalty_class = NoAlarm
-
-    def __init__(self, *args: Any, beat: Redis, **options: Any) -> None:
-        super().__init__(*args, serializer="json", **options)
-        LeaseQueue.owner = self.name
-        self.lease: Lease | None = None
-        self.stopping = threading.Event()
-        self._beat = beat
-        self._release_script = self.connection.register_script(_RELEASE)
-
-    def get_heartbeat_ttl(self, job: RqJob, working_time: float = 0.0) -> int:  # noqa: ARG002
-        """A day, so that RQ's own reaper never fires."""
-        return 86_400
-
-    def run_maintenance_tasks(self) -> None:
-        self.last_cleaned_at = rq_now()
-
-    def request_stop(self, signum: int, frame: Any) -> None:
-        self.stopping.set()
-        super().request_stop(signum, frame)
-
-    def kill_horse(self, sig: Any = None) -> None:  # noqa: ARG002
-        """Makes RQ's own stop command work, by our cancellation."""
-        if self.lease:
-            self.lease.canceled.set()
-
-    def prepare_execution(self, job: RqJob) -> Any:
-        execution = super().prepare_execution(job)
-        self.connection.hset(f"es:lease:{job.id}", "execution", execution.id)
-        return execution
-
-    def execute_job(self, job: RqJob, queue: Queue) -> None:
-        self.lease = Lease(self._beat, job.id, job.lease_token, LeaseQueue.lease_seconds)
-        try:
-            super().execute_job(job, queue)
-        finally:
-            self.lease = None
-
-    def _finalize_success(self, job: RqJob, queue: Queue, execution: Any, return_value: Any) -> None:  # noqa: ARG002
-        """RQ's own would keep 4 kB of results a day for each entry, and its name in a set for ever."""
-        with self.connection.pipeline() as pipe:
-            self.cleanup_execution(job, pipe, execution)
-            job.set_status(RqStatus.FINISHED, pipeline=pipe)
-            pipe.expire(job.key, KEEP_SECONDS)
-            pipe.execute()
-        self._release(job)
-
-    def _finalize_failure(self, job: RqJob, queue: Queue, execution: Any, exc_info: Any) -> None:  # noqa: ARG002
-        """Our tasks end their own jobs and raise only when this attempt must not: the entry then goes back."""
-        if not isinstance(exc_info[1], LeaseLost | GivenBack):
-            log.error("attempt abandoned", job=job.id, exc_info=exc_info)
-        with self.connection.pipeline() as pipe:
-            self.cleanup_execution(job, pipe, execution)
-            pipe.execute()
-        yield_ = self.connection.register_script(_YIELD)
-        yield_(keys=[LEASES, f"es:fence:{job.id}"], args=[job.id, job.lease_token])
-
-    def _release(self, job: RqJob) -> None:
-        keys = [LEASES, f"es:lease:{job.id}", f"es:fence:{job.id}"]
-        self._release_script(keys=keys, args=[job.id, job.lease_token])
+def let_run_out(redis: Redis, entry_id: str, token: int) -> None:
+    """Ends the lease of an entry that is not done: whoever looks next gives it back."""
+    redis.register_script(_YIELD)(keys=[LEASES, f"es:fence:{entry_id}"], args=[entry_id, token])
 
 
 def spared_key(entry_id: str) -> str:

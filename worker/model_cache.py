@@ -23,8 +23,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
-from models.catalog import ModelCard
 from models.errors import ModelUnavailable, NotFound
+from models.model_card import ModelCard
 from worker.layout import model_file_key
 from worker.logs import get_logger
 from worker.model_manifest import ModelFile, ModelManifest

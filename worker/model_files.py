@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from models.catalog import CARD_FILE
+from models.card_file import CARD_FILE
 from models.errors import NotFound
 from worker.layout import model_file_key
 from worker.model_manifest import ModelFile

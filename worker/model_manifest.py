@@ -8,8 +8,9 @@ from typing import Annotated, Any, Self
 
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
-from models.catalog import CardFacts, FilePath, ModelCard, Sha256, faults_of, model_digest
+from models.card_file import CardFacts, FilePath, Sha256, faults_of
 from models.errors import ModelUnavailable
+from models.model_card import ModelCard, model_digest
 from worker.jobs import Frozen
 
 MODEL_VERSION = re.compile(r"[1-9][0-9]{0,5}")

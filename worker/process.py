@@ -23,7 +23,8 @@ from models.catalog import catalog, find_model
 from models.errors import EarthSynthError, Unavailable
 from worker.jobs import JobKind, ModelRef, now
 from worker.layout import LOCAL_TENANT
-from worker.lease import Lease, LeaseQueue, LeaseWorker
+from worker.lease import Lease
+from worker.lease_worker import LeaseQueue, LeaseWorker
 from worker.logs import configure_logs, get_logger
 from worker.pulse import Pulse
 from worker.queue import QUEUE_NAME, SHARD_TASK, TASKS, TRAINING_QUEUE, AllowListJob

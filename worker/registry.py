@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from models.catalog import MODEL_NAME, RELEASED, ModelCard, card_facts, model_digest
+from models.card_file import MODEL_NAME, card_facts
+from models.catalog import RELEASED
 from models.errors import (
     Conflict,
     FieldError,
@@ -20,6 +21,7 @@ from models.errors import (
     NotFound,
     UnknownModel,
 )
+from models.model_card import ModelCard, model_digest
 from worker.jobs import now
 from worker.layout import (
     model_defaults_prefix,

@@ -13,11 +13,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
-from models.catalog import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
 from models.categories import CATEGORIES, IGNORE, caption, find_category
 from models.conditions import MAX_SEED
 from models.errors import CategoryMismatch, FieldError, InvalidInput
 from models.masks import DecodedMask, Encoding, SizePolicy, decode_mask
+from models.model_card import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
 from models.rfilter.rules import Policy, RuleName
 
 MAX_IMAGES = 16

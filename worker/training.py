@@ -10,10 +10,10 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from models.catalog import ModelCard
 from models.cfcomp.listener import StopSoon
 from models.cfcomp.triple import caption_of
 from models.errors import ModelUnavailable, UnknownModel
+from models.model_card import ModelCard
 from worker.intake import read_mask
 from worker.jobs import Job, Phase, model_ref
 from worker.layout import checkpoints_prefix

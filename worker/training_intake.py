@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from models.catalog import ModelCard
 from models.cfcomp.recipe import Recipe
 from models.errors import Conflict, FieldError, InvalidInput, NotFound, UnknownModel
+from models.model_card import ModelCard
 from worker.intake import Intake
 from worker.jobs import Job, JobKind, ModelRef, new_job_id
 from worker.registry import ModelRegistry

@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
-from models.catalog import ModelCard
 from models.cfcomp.options import CfCompOptions
 from models.cfcomp.recipe import Recipe, recipe_for
 from models.conditions import MAX_SEED
 from models.errors import FieldError, InvalidInput
+from models.model_card import ModelCard
 from worker.jobs import Frozen, Progress
 from worker.specs import plain_text
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from redis import Redis
 
-from models.catalog import ModelCard
+from models.model_card import ModelCard
 from worker.jobs import Job, JobError, Made
 from worker.queue import (
     QUEUE_NAME,

@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from app.bodies import parse_json
 from app.dependencies import AppResources, Resources, Tenant
 from app.openapi import json_body, refusals
-from models.catalog import ModelCard
+from models.model_card import ModelCard
 from worker.model_manifest import ModelFile
 from worker.registry import ListedModel
 

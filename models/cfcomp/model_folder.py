@@ -7,16 +7,17 @@ import hashlib
 import json
 import shutil
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
 
-from models.catalog import CARD_FILE, ModelCard, model_digest
+from models.card_file import CARD_FILE, card_facts
 from models.cfcomp.recipe import Recipe, TrainedParts
 from models.cfcomp.trainer import Trained
+from models.model_card import ModelCard, model_digest
 from models.synthesis.checkpoint import WEIGHTS, open_checkpoint
 
 _HALF_PARTS = {TrainedParts.CONTROLNET: ("controlnet",)}
@@ -57,7 +58,9 @@ def write_model(trained: Trained, card: ModelCard, recipe: Recipe, folder: Path)
         for path in sorted(fresh.rglob("*"))
         if path.is_file()
     }
-    (fresh / CARD_FILE).write_text(json.dumps(_document(card, files), indent=2) + "\n", encoding="utf-8")
+    (fresh / CARD_FILE).write_text(
+        json.dumps(card_facts(card) | {"files": files}, indent=2) + "\n", encoding="utf-8"
+    )
     fresh.rename(folder)
     pinned = replace(card, base=str(folder), controlnet=str(folder), sha256=files, digest=model_digest(files))
     return replace(pinned, controlnet_subfolder="controlnet")
@@ -104,24 +107,3 @@ def card_of(
         category_ids=tuple(sorted(known)),
         training_counts={**base.training_counts, **fresh},
     )
-
-
-def _document(card: ModelCard, files: Mapping[str, str]) -> dict[str, object]:
-    defaults = {
-        name: str(value) if name == "scheduler" else value for name, value in asdict(card.defaults).items()
-    }
-    return {
-        "name": card.name,
-        "version": card.version,
-        "title": card.title,
-        "licence": card.licence,
-        "category_ids": list(card.category_ids),
-        "native_width": card.native_width,
-        "native_height": card.native_height,
-        "max_side": card.max_side,
-        "size_multiple": card.size_multiple,
-        "defaults": defaults,
-        "batch_size_cpu": card.batch_size_cpu,
-        "batch_size_cuda": card.batch_size_cuda,
-        "files": dict(files),
-    }

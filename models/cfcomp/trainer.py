@@ -17,7 +17,6 @@ from diffusers import DDPMScheduler
 from diffusers.optimization import get_scheduler
 from diffusers.training_utils import EMAModel
 
-from models.catalog import ModelCard, check_size
 from models.cfcomp.denoiser import make_denoiser, make_optimizer, prediction_of
 from models.cfcomp.devices import share_of, start_accelerator
 from models.cfcomp.encoding import Encoder
@@ -30,6 +29,7 @@ from models.cfcomp.training_state import TrainingState
 from models.cfcomp.validation import Validation, validate
 from models.cfcomp.vault import Vault, load_checkpoint, save_checkpoint
 from models.errors import TrainingFailed
+from models.model_card import ModelCard, check_size
 from models.rfilter.segmenters import Segmenter
 from models.sample import Condition
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.catalog import check_categories
 from models.evaluation.acceptance import Acceptance, accept
 from models.evaluation.arms import RECIPES, Arm, Source
 from models.evaluation.crops import Crops, categories_in, check_disjoint, cut_crops, draw_share
 from models.evaluation.pictures import Drawn, draw_conditions, make_pictures
 from models.evaluation.runs import run_arm
 from models.evaluation.scores import class_weights
+from models.model_card import check_categories
 from models.nano.evaluate import other_masks
 from models.nano.tiles import Tile
 from models.rfilter.calibration import Calibration

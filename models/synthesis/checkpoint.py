@@ -12,8 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from models.catalog import CARD_FILE, ModelCard, model_digest
+from models.card_file import CARD_FILE
 from models.errors import ModelUnavailable
+from models.model_card import ModelCard, model_digest
 
 logger = logging.getLogger(__name__)
 

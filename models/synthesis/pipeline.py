@@ -22,8 +22,8 @@ from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging as transformers_logging
 
-from models.catalog import ModelCard, Scheduler
 from models.errors import ModelUnavailable
+from models.model_card import ModelCard, Scheduler
 from models.synthesis.checkpoint import Checkpoint, open_checkpoint
 from models.synthesis.prompts import PromptCache
 from models.synthesis.schedulers import make_scheduler

@@ -13,7 +13,7 @@ from diffusers import (
     UniPCMultistepScheduler,
 )
 
-from models.catalog import Scheduler
+from models.model_card import Scheduler
 
 
 def make_scheduler(name: Scheduler, config: Mapping[str, Any]) -> Any:

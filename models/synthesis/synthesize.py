@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from models.catalog import Scheduler, check_size
 from models.errors import InvalidInput, NotFinite, SynthesisError
 from models.masks import control_image
+from models.model_card import Scheduler, check_size
 from models.sample import Condition, Sample
 from models.synthesis.pipeline import LoadedPipeline
 from models.synthesis.schedulers import make_scheduler

@@ -12,7 +12,9 @@ import httpx
 import pytest
 
 from deploy.localstack import LocalStack
-from models.catalog import CARD_FILE, ModelCard, model_digest, nano_card
+from models.card_file import CARD_FILE
+from models.catalog import nano_card
+from models.model_card import ModelCard, model_digest
 from tests.app.test_generations_api import STEPS, wait
 from tests.conftest import settings_of
 from tests.pictures import png, road_and_buildings

@@ -27,8 +27,9 @@ import transformers
 from diffusers import ControlNetModel, StableDiffusionControlNetPipeline, UniPCMultistepScheduler
 from PIL import Image
 
-from models.catalog import ModelCard, Scheduler, earthsynth_card, nano_card
+from models.catalog import earthsynth_card, nano_card
 from models.categories import caption
+from models.model_card import ModelCard, Scheduler
 from models.sample import Condition
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from models.synthesis.prompts import PromptCache

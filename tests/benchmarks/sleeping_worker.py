@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from models.catalog import ModelCard
+from models.model_card import ModelCard
 from models.rfilter.scorers import Scorers
 from models.sample import Condition, Sample
 from worker import making, process

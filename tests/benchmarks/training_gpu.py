@@ -30,13 +30,14 @@ from diffusers import AutoencoderKL, ControlNetModel, PNDMScheduler, UNet2DCondi
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from models.catalog import NANO_CHECKPOINT, ModelCard, earthsynth_card
+from models.catalog import NANO_CHECKPOINT, earthsynth_card
 from models.cfcomp.denoiser import make_denoiser
 from models.cfcomp.listener import StepReport
 from models.cfcomp.recipe import Recipe, recipe_for
 from models.cfcomp.steps import PairSteps
 from models.cfcomp.trainer import train
 from models.cfcomp.vault import FolderVault
+from models.model_card import ModelCard
 from models.synthesis.pipeline import load_pipeline
 from tests.models.cfcomp.trainings import Diary, MadePairs
 

@@ -20,7 +20,7 @@ from models.rfilter.rules import Policy
 from tests.chaos.checker import Delivered, check_dataset
 from tests.worker.datasets import BAD, GOOD, Steps
 from worker.jobs import Job
-from worker.lease import LeaseQueue
+from worker.lease_worker import LeaseQueue
 from worker.reconcile import give_back_lost, reconcile
 from worker.settings import Settings
 from worker.storage import Storage

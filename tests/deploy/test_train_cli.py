@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from deploy.cli import app, main
-from models.catalog import read_card
+from models.card_file import read_card
 from tests.models.zips import packed
 from tests.training_pairs import pair_files, unpacked
 

@@ -11,24 +11,10 @@ from typing import Any
 
 import pytest
 
-from models.catalog import (
-    CARD_FILE,
-    NANO_CHECKPOINT,
-    CardFacts,
-    Defaults,
-    Scheduler,
-    card_facts,
-    catalog,
-    check_categories,
-    check_size,
-    earthsynth_card,
-    find_model,
-    model_digest,
-    nano_card,
-    rarity_warnings,
-    read_card,
-)
+from models.card_file import CARD_FILE, CardFacts, card_facts, read_card
+from models.catalog import NANO_CHECKPOINT, catalog, earthsynth_card, find_model, nano_card
 from models.errors import CategoryMismatch, InvalidInput, ModelUnavailable, UnknownModel
+from models.model_card import Defaults, Scheduler, check_categories, check_size, model_digest, rarity_warnings
 
 GOOD: dict[str, Any] = {
     "name": "nano",

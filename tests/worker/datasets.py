@@ -10,17 +10,18 @@ from typing import Any
 import numpy as np
 from redis import Redis
 
-from models.catalog import ModelCard, nano_card
+from models.catalog import nano_card
 from models.categories import CATEGORIES
 from models.masks import DecodedMask, Encoding
+from models.model_card import ModelCard
 from tests.worker.test_lease import take
 from worker.conducting import conduct
 from worker.dataset_specs import DatasetRequest, DatasetSpec, resolve_dataset
 from worker.intake import Intake
 from worker.jobs import Job, ModelRef, model_ref
-from worker.lease import _RELEASE, Lease
+from worker.lease import Lease, release
 from worker.mask_sets import from_mask_ids
-from worker.queue import LEASES, shard_of
+from worker.queue import shard_of
 from worker.registry import ModelRegistry
 from worker.rounds import Planned, Round
 from worker.run import Resources, Run
@@ -97,8 +98,7 @@ class Steps:
             perform_shard(self.resources, lease, self.make)
         else:
             conduct(self.resources, lease)
-        keys = [LEASES, f"es:lease:{lease.entry_id}", f"es:fence:{lease.entry_id}"]
-        self.redis.eval(_RELEASE, 3, *keys, lease.entry_id, lease.token)
+        release(self.redis, lease.entry_id, lease.token)
 
     def all(self, limit: int = 200) -> None:
         """Does every step until the queue is empty."""

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from models.catalog import NANO_CHECKPOINT, ModelCard, nano_card
+from models.catalog import NANO_CHECKPOINT, nano_card
+from models.model_card import ModelCard
 from worker.jobs import new_job_id
 from worker.model_manifest import Provenance
 from worker.registry import ModelRegistry

@@ -18,7 +18,8 @@ from tests.worker.test_lease import take
 from worker import conducting
 from worker.exporting import exports_of
 from worker.jobs import Job, JobStatus, Made
-from worker.lease import Canceled, LeaseQueue
+from worker.lease import Canceled
+from worker.lease_worker import LeaseQueue
 from worker.pages import read_pages
 from worker.queue import depth, enqueue, queue_key, shard_of
 from worker.reconcile import give_back_lost, reconcile

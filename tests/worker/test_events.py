@@ -17,7 +17,8 @@ from tests.worker.test_lease import take
 from tests.worker.test_runtime import add_sample
 from worker.events import BELL, KEPT_EVENTS, Event, log_key, publish
 from worker.jobs import Attempt, Job, JobStatus, Phase, Progress, now
-from worker.lease import Lease, LeaseQueue
+from worker.lease import Lease
+from worker.lease_worker import LeaseQueue
 from worker.queue import enqueue
 from worker.results import store_request
 from worker.run import Resources, Run

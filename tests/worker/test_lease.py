@@ -13,7 +13,8 @@ from redis import Redis
 from tests.worker.records import make_job
 from worker import queue
 from worker.jobs import Job, JobStatus
-from worker.lease import Canceled, Lease, LeaseLost, LeaseQueue, LeaseWorker, give_back
+from worker.lease import Canceled, Lease, LeaseLost, give_back
+from worker.lease_worker import LeaseQueue, LeaseWorker
 from worker.queue import QUEUE_NAME, AllowListJob, enqueue, make_queue
 from worker.settings import Settings
 from worker.store import Store, cancel_key, connect
@@ -34,11 +35,11 @@ def queued(store: Store, redis: Redis) -> Job:
     return job
 
 
-def take(redis: Redis, owner: str, seconds: float = 10.0) -> Lease | None:
+def take(redis: Redis, owner: str, seconds: float = 10.0, *, queue_name: str = QUEUE_NAME) -> Lease | None:
     """Takes the next entry as a worker of that name would."""
     LeaseQueue.owner, LeaseQueue.lease_seconds = owner, seconds
     taken: Any = LeaseQueue.dequeue_any(
-        [LeaseQueue(queue.QUEUE_NAME, connection=redis)], None, redis, serializer="json"
+        [LeaseQueue(queue_name, connection=redis)], None, redis, serializer="json"
     )
     return None if taken is None else Lease(redis, taken[0].id, taken[0].lease_token, seconds)
 

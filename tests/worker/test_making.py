@@ -25,7 +25,7 @@ from tests.worker.records import make_job
 from tests.worker.test_lease import take
 from worker import making
 from worker.gpu import Filter
-from worker.lease import LeaseQueue
+from worker.lease_worker import LeaseQueue
 from worker.making import Wanted, is_unfiltered, make_samples
 from worker.queue import enqueue
 from worker.run import Resources, Run

@@ -17,8 +17,9 @@ from typing import Any
 
 import pytest
 
-from models.catalog import ModelCard, nano_card
+from models.catalog import nano_card
 from models.errors import ModelUnavailable
+from models.model_card import ModelCard
 from models.synthesis.checkpoint import open_checkpoint
 from tests.worker.published import CONTROLNET, changed_nano, provenance, publish, registry_of
 from worker.gpu import Gpu, calibration_of

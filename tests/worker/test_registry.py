@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 
-from models.catalog import CARD_FILE, NANO_CHECKPOINT, model_digest, nano_card
+from models.card_file import CARD_FILE
+from models.catalog import NANO_CHECKPOINT, nano_card
 from models.errors import Conflict, InvalidInput, ModelUnavailable, UnknownModel
+from models.model_card import model_digest
 from tests.worker.published import CONTROLNET, changed_nano, provenance, publish, registry_of
 from tests.worker.records import make_job
 from worker.jobs import new_job_id, now

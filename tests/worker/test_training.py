@@ -17,12 +17,13 @@ from models.cfcomp.vault import MARKER, whole_checkpoints
 from models.errors import Conflict
 from tests.models.zips import packed
 from tests.training_pairs import pair_files
+from tests.worker.test_lease import take
 from worker.intake import Intake
 from worker.jobs import Job, JobStatus
 from worker.layout import checkpoints_prefix
-from worker.lease import _RELEASE, GivenBack, Lease, LeaseQueue, give_back, starts_that_count
+from worker.lease import GivenBack, Lease, give_back, release, starts_that_count
 from worker.process import _NoPipeline
-from worker.queue import LEASES, TRAINING_QUEUE, depth, position
+from worker.queue import TRAINING_QUEUE, depth, position
 from worker.registry import ModelRegistry
 from worker.results import TrainingOutcome, read_result
 from worker.run import Resources
@@ -70,18 +71,14 @@ class Trainings:
         asked = TrainingRequest(training_set_id=kept.record.id, name=name, **(SMALL | changes))
         return submit_training(self.intake, self.registry, "local", asked)
 
-    def take(self, owner: str = "trainer") -> Lease | None:
-        LeaseQueue.owner, LeaseQueue.lease_seconds = owner, 60.0
-        queue = LeaseQueue(TRAINING_QUEUE, connection=self.redis)
-        taken: Any = LeaseQueue.dequeue_any([queue], None, self.redis, serializer="json")
-        return None if taken is None else Lease(self.redis, taken[0].id, taken[0].lease_token, 60.0)
+    def take(self) -> Lease | None:
+        return take(self.redis, "trainer", 60.0, queue_name=TRAINING_QUEUE)
 
     def attempt(self, pulse: Callable[[], None] = lambda: None) -> None:
         lease = self.take()
         assert lease is not None
         perform(replace(self.resources, pulse=pulse), lease, train_model)
-        keys = [LEASES, f"es:lease:{lease.entry_id}", f"es:fence:{lease.entry_id}"]
-        self.redis.register_script(_RELEASE)(keys=keys, args=[lease.entry_id, lease.token])
+        release(self.redis, lease.entry_id, lease.token)
 
     def die_at(self, beat: int, *, max_attempts: int = 3) -> str:
         """One attempt that dies at its n-th sign of life; returns what became of its entry."""

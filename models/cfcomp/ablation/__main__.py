@@ -16,7 +16,8 @@ from pathlib import Path
 
 import torch
 
-from models.catalog import NANO_CHECKPOINT, read_card
+from models.card_file import read_card
+from models.catalog import NANO_CHECKPOINT
 from models.cfcomp.ablation.arms import ARMS, START
 from models.cfcomp.ablation.figure import draw_figure
 from models.cfcomp.ablation.findings import Findings, judge_runs

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.catalog import ModelCard
 from models.cfcomp.ablation.held_out import held_out_losses
 from models.cfcomp.dataset import PairSource
 from models.cfcomp.listener import StepReport
@@ -26,6 +25,7 @@ from models.cfcomp.validation import Validation
 from models.cfcomp.vault import FolderVault
 from models.conditions import derive_seed
 from models.evaluation.crops import Crops
+from models.model_card import ModelCard
 from models.sample import Condition
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from models.synthesis.synthesize import synthesize_by_default

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from models.catalog import ModelCard
+from models.model_card import ModelCard
 from tests.models.synthesis.conftest import StableDiffusionFolders, nano, stable_diffusion
 
 __all__ = ["nano", "stable_diffusion"]  # fixtures

@@ -13,9 +13,10 @@ import torch
 from diffusers import DDPMScheduler
 from numpy.typing import NDArray
 
-from models.catalog import NANO_CHECKPOINT, ModelCard, nano_card
+from models.catalog import NANO_CHECKPOINT, nano_card
 from models.cfcomp.denoiser import Denoiser
 from models.cfcomp.encoding import Encoder
+from models.model_card import ModelCard
 from models.nano.architecture import build_controlnet, build_unet
 from models.sample import Condition
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from models.catalog import ModelCard, nano_card
+from models.catalog import nano_card
 from models.cfcomp.denoiser import Denoiser, make_denoiser, make_optimizer, prediction_of
 from models.cfcomp.loss import Prediction
 from models.cfcomp.recipe import TrainedParts
 from models.errors import TrainingFailed
+from models.model_card import ModelCard
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from tests.models.cfcomp.trainings import small
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from models.catalog import ModelCard
 from models.cfcomp.encoding import Encoder
+from models.model_card import ModelCard
 from models.nano.autoencoder import read_encoder
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from tests.models.cfcomp.trainings import MadePairs

@@ -10,10 +10,12 @@ from diffusers import StableDiffusionControlNetPipeline
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.catalog import NANO_CHECKPOINT, ModelCard, nano_card, read_card
+from models.card_file import read_card
+from models.catalog import NANO_CHECKPOINT, nano_card
 from models.cfcomp.denoiser import Denoiser
 from models.cfcomp.model_folder import card_of, write_model
 from models.errors import ModelUnavailable
+from models.model_card import ModelCard
 from models.synthesis.checkpoint import open_checkpoint
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from tests.models.cfcomp.trainings import run, small

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from models.catalog import NANO_CHECKPOINT, ModelCard, nano_card
+from models.catalog import NANO_CHECKPOINT, nano_card
 from models.categories import caption
 from models.cfcomp.devices import share_of
 from models.cfcomp.noise import draw_noise
@@ -24,6 +24,7 @@ from models.cfcomp.steps import StepBatch, StepSource
 from models.cfcomp.trainer import MAX_BAD_STEPS, Trained
 from models.cfcomp.vault import FolderVault, whole_checkpoints
 from models.errors import EarthSynthError, InvalidInput, TrainingFailed
+from models.model_card import ModelCard
 from tests.models.cfcomp.trainings import (
     Diary,
     MadePairs,

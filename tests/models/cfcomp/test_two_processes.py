@@ -12,8 +12,8 @@ import numpy as np
 from safetensors.torch import load_file
 from torch import Tensor
 
-from models.catalog import ModelCard
 from models.cfcomp.recipe import Recipe
+from models.model_card import ModelCard
 from tests.models.cfcomp.trainings import Diary, differing, run, small, weights_of
 from tests.models.synthesis.conftest import StableDiffusionFolders
 

@@ -8,10 +8,10 @@ import torch
 from diffusers.training_utils import EMAModel
 from numpy.typing import NDArray
 
-from models.catalog import ModelCard
 from models.cfcomp.denoiser import make_denoiser
 from models.cfcomp.recipe import ValidationPlan
 from models.cfcomp.validation import Validation, conditions_of, draw_sheet, validate
+from models.model_card import ModelCard
 from models.rfilter.agreement import Belief
 from models.sample import Condition, Sample
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline

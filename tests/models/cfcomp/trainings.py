@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from models.catalog import ModelCard, nano_card
+from models.catalog import nano_card
 from models.cfcomp.listener import StepReport
 from models.cfcomp.recipe import Recipe, recipe_for
 from models.cfcomp.steps import PairSteps, StepSource
@@ -19,6 +19,7 @@ from models.cfcomp.trainer import Trained, train
 from models.cfcomp.triple import Triple, caption_of
 from models.cfcomp.validation import Validation
 from models.cfcomp.vault import FolderVault, Vault
+from models.model_card import ModelCard
 from models.rfilter.segmenters import Segmenter
 from models.sample import Condition
 

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 import models.synthesis  # noqa: F401  (before diffusers: it switches remote code off)
-from models.catalog import NANO_CHECKPOINT, ModelCard, earthsynth_card, nano_card
+from models.catalog import NANO_CHECKPOINT, earthsynth_card, nano_card
+from models.model_card import ModelCard
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from models.catalog import earthsynth_card, model_digest, nano_card
+from models.catalog import earthsynth_card, nano_card
 from models.errors import ModelUnavailable
+from models.model_card import model_digest
 from models.synthesis.checkpoint import open_checkpoint
 
 CONTROLNET = "controlnet/diffusion_pytorch_model.safetensors"

@@ -18,8 +18,9 @@ import torch
 from diffusers import AutoencoderKL, AutoencoderTiny, StableDiffusionControlNetPipeline
 from safetensors.torch import load_file, save_file
 
-from models.catalog import NANO_CHECKPOINT, Scheduler, nano_card
+from models.catalog import NANO_CHECKPOINT, nano_card
 from models.errors import ModelUnavailable
+from models.model_card import Scheduler
 from models.sample import Condition
 from models.synthesis.pipeline import LoadedPipeline, describe, load_pipeline
 from models.synthesis.synthesize import synthesize

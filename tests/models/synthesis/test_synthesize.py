@@ -13,8 +13,9 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from models.catalog import Scheduler, nano_card
+from models.catalog import nano_card
 from models.errors import InvalidInput, NotFinite, SynthesisError
+from models.model_card import Scheduler
 from models.sample import Condition, Sample
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
 from models.synthesis.prompts import PromptCache
