@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from models.errors import EarthSynthError, InvalidInput, UnknownCategory
 from worker.jobs import Counts, Job, JobKind, ModelRef, Progress, new_job_id, now
 
 
@@ -20,3 +21,12 @@ def make_job(num_images: int = 2, **changes: Any) -> Job:
         "model": ModelRef(name="nano", version="1", sha256=None),
     }
     return Job(**(values | changes))
+
+
+WRONG_READINGS: list[tuple[dict[str, Any], type[EarthSynthError], str]] = [
+    ({"ontology": "mars"}, UnknownCategory, "unknown_ontology"),
+    ({"encoding": "binary"}, InvalidInput, "category_required"),
+    ({"encoding": "binary", "category": "bilding"}, UnknownCategory, "unknown_category"),
+    ({"label_map": {"x": "y"}}, InvalidInput, "invalid_label_map"),
+]
+"""How masks cannot be read, whatever files are sent: the option, the error and its code."""

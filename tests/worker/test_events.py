@@ -5,22 +5,18 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from redis import Redis
 
-from tests.worker.datasets import Loaded, Steps
+from tests.worker.datasets import Steps
 from tests.worker.records import make_job
-from tests.worker.test_lease import take
 from tests.worker.test_runtime import add_sample
 from worker.events import BELL, KEPT_EVENTS, Event, log_key, publish
 from worker.jobs import Attempt, Job, JobStatus, Phase, Progress, now
 from worker.lease import Lease
-from worker.lease_worker import LeaseQueue
-from worker.queue import enqueue
-from worker.results import store_request
 from worker.run import Resources, Run
 from worker.runtime import perform
 from worker.samples import SampleStatus
@@ -29,30 +25,6 @@ from worker.storage import Storage
 from worker.store import Store, connect, progress_key
 
 Told = list[tuple[str, dict[str, Any]]]
-
-
-@pytest.fixture(autouse=True)
-def _class_state() -> Iterator[None]:
-    before = (LeaseQueue.owner, LeaseQueue.lease_seconds)
-    yield
-    LeaseQueue.owner, LeaseQueue.lease_seconds = before
-
-
-@pytest.fixture
-def resources(settings: Settings, store: Store, storage: Storage) -> Resources:
-    gpu: Any = Loaded()
-    return Resources(settings, "w1", store, storage, {}, gpu, lambda: None)
-
-
-@pytest.fixture
-def lease(store: Store, storage: Storage, redis: Redis) -> Lease:
-    job = make_job()
-    store_request(storage, job)
-    store.create(job)
-    enqueue(redis, job)
-    found = take(redis, "w1")
-    assert found is not None
-    return found
 
 
 def told(redis: Redis, job_id: str) -> Told:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -18,13 +17,6 @@ from worker.lease_worker import LeaseQueue, LeaseWorker
 from worker.queue import QUEUE_NAME, AllowListJob, enqueue, make_queue
 from worker.settings import Settings
 from worker.store import Store, cancel_key, connect
-
-
-@pytest.fixture(autouse=True)
-def _class_state() -> Iterator[None]:
-    before = (LeaseQueue.owner, LeaseQueue.lease_seconds, AllowListJob.tasks)
-    yield
-    LeaseQueue.owner, LeaseQueue.lease_seconds, AllowListJob.tasks = before
 
 
 @pytest.fixture

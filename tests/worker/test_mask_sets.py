@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from models.errors import EarthSynthError, InvalidInput, NotFound, UnknownCategory
+from models.errors import EarthSynthError, InvalidInput, NotFound
 from models.mask_tiles import cut_tiles, tile_starts
 from models.masks import decode_mask, encode_png
 from tests.models.zips import Forged, forge, packed
 from tests.pictures import png
+from tests.worker.records import WRONG_READINGS
 from worker import mask_set_manifest
 from worker.intake import Intake, read_mask
 from worker.mask_sets import (
@@ -253,15 +254,7 @@ def test_every_kind_of_bad_file_has_its_line(intake: Intake) -> None:
     assert not any("good" in key or "slip" in key for key in keys)
 
 
-@pytest.mark.parametrize(
-    ("asked", "kind", "code"),
-    [
-        ({"ontology": "mars"}, UnknownCategory, "unknown_ontology"),
-        ({"encoding": "binary"}, InvalidInput, "category_required"),
-        ({"encoding": "binary", "category": "bilding"}, UnknownCategory, "unknown_category"),
-        ({"label_map": {"x": "y"}}, InvalidInput, "invalid_label_map"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "kind", "code"), WRONG_READINGS)
 def test_a_wrong_option_is_said_once(
     intake: Intake, asked: dict[str, Any], kind: type[EarthSynthError], code: str
 ) -> None:

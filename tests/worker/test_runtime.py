@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import pytest
 from redis import Redis
 
 from models.errors import ModelUnavailable, Unavailable
+from tests.worker.datasets import MODEL
 from tests.worker.records import make_job
 from tests.worker.test_lease import take
-from worker.jobs import Attempt, Job, JobStatus, ModelRef, Phase, now
+from worker.jobs import Attempt, Job, JobStatus, Phase, now
 from worker.layout import request_key, result_key
 from worker.lease import Lease, LeaseLost
 from worker.queue import depth, enqueue
@@ -24,32 +24,6 @@ from worker.samples import ImageObject, Labels, SampleRecord, SampleStatus
 from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, cancel_key
-
-MODEL = ModelRef(name="nano", version="1", sha256="ab" * 32)
-
-
-@dataclass
-class Loaded:
-    """Stands where the GPU stands: the runtime asks it only which weights are resident."""
-
-    resident: ModelRef = MODEL
-
-
-@pytest.fixture
-def resources(settings: Settings, store: Store, storage: Storage) -> Resources:
-    gpu: object = Loaded()
-    return Resources(settings, "w1", store, storage, {}, gpu, lambda: None)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def lease(store: Store, storage: Storage, redis: Redis) -> Lease:
-    job = make_job()
-    store_request(storage, job)
-    store.create(job)
-    enqueue(redis, job)
-    found = take(redis, "w1")
-    assert found is not None
-    return found
 
 
 def add_sample(run: Run, index: int) -> None:

@@ -26,10 +26,11 @@ from models.cfcomp.pairs import read_pairs
 from models.cfcomp.selection import select_pairs, step_rng
 from models.cfcomp.shards import Shard, ShardReport, read_shards, stream_epochs
 from models.cfcomp.triple import Triple
-from models.errors import Conflict, EarthSynthError, InvalidInput, NotFound, Unavailable, UnknownCategory
+from models.errors import Conflict, EarthSynthError, InvalidInput, NotFound, Unavailable
 from tests.models.zips import Forged, forge, packed
 from tests.pictures import png
 from tests.training_pairs import jpeg, pair_files, picture_of, shard_files, tar_of, tile_of, unpacked
+from tests.worker.records import WRONG_READINGS
 from worker.intake import Intake
 from worker.registry import ModelRegistry
 from worker.settings import Settings
@@ -376,15 +377,7 @@ def test_archives_that_are_refused_whole(intake: Intake, data: bytes, code: str)
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize(
-    ("asked", "kind", "code"),
-    [
-        ({"ontology": "mars"}, UnknownCategory, "unknown_ontology"),
-        ({"encoding": "binary"}, InvalidInput, "category_required"),
-        ({"encoding": "binary", "category": "bilding"}, UnknownCategory, "unknown_category"),
-        ({"label_map": {"x": "y"}}, InvalidInput, "invalid_label_map"),
-    ],
-)
+@pytest.mark.parametrize(("asked", "kind", "code"), WRONG_READINGS)
 def test_a_wrong_option_is_said_once(
     intake: Intake, asked: dict[str, Any], kind: type[EarthSynthError], code: str
 ) -> None:
