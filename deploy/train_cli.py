@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -113,7 +112,13 @@ def train(
                 raise wrong_usage(
                     "--new-version, --resume-from and --detach are for a service; --local goes on by itself"
                 )
-            _train_here(
+            if importlib.util.find_spec("torch") is None:
+                raise StackError("training here needs torch; run: pip install 'earthsynth[gpu]'")
+            if not Path(data).is_dir():
+                raise wrong_usage(f"--data {data}: with --local it must be a folder")
+            from deploy.train_local import run_training
+
+            folder = run_training(
                 Path(data),
                 asked,
                 reading,
@@ -122,6 +127,8 @@ def train(
                 out=out or Path(name),
                 device=device,
             )
+        if folder is not None:  # of several processes the main one tells
+            typer.echo(folder)
         return
     from deploy.train_request import submit, tell_training
 
@@ -133,27 +140,6 @@ def train(
             typer.echo(job["id"])
             return
         typer.echo(tell_training(service, console, job["id"]))
-
-
-def _train_here(
-    data: Path,
-    asked: Mapping[str, Any],
-    reading: Mapping[str, Any],
-    *,
-    base: str,
-    name: str,
-    out: Path,
-    device: str,
-) -> None:
-    if importlib.util.find_spec("torch") is None:
-        raise StackError("training here needs torch; run: pip install 'earthsynth[gpu]'")
-    if not data.is_dir():
-        raise wrong_usage(f"--data {data}: with --local it must be a folder")
-    from deploy.train_local import run_training
-
-    folder = run_training(data, asked, reading, base=base, name=name, out=out, device=device)
-    if folder is not None:  # of several processes the main one tells
-        typer.echo(folder)
 
 
 train.__doc__ = f"{train.__doc__}\n\n{EXIT_CODES_HELP}"

@@ -7,10 +7,12 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import httpx
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tests.models.zips import packed
 from tests.pictures import png
 
 TILES = ("dubai_tile1_008", "dubai_tile2_006", "dubai_tile3_006")
@@ -47,6 +49,13 @@ def pair_files(count: int = 6, side: int = 96) -> dict[str, bytes]:
         files[f"images/{name}"] = content
         files[f"masks/{number}.png"] = png(ids)
     return files
+
+
+def kept_pairs(client: httpx.Client, count: int = 4) -> str:
+    """The id of a training set that the service has made of so many of them."""
+    answer = client.post("/v1/training-sets", files={"file": ("pairs.zip", packed(pair_files(count)))})
+    assert answer.status_code == 201, answer.text
+    return str(answer.json()["id"])
 
 
 def tar_of(members: dict[str, bytes]) -> bytes:

@@ -18,6 +18,7 @@ from PIL import Image
 from deploy.localstack import LocalStack
 from tests.conftest import settings_of
 from tests.pictures import png, road_and_buildings
+from tests.waiting import job_end
 from worker.queue import depth
 from worker.store import connect
 
@@ -50,19 +51,14 @@ def asked(set_id: str, **changes: Any) -> dict[str, Any]:
     return {"masks": {"mask_set_id": set_id}, "filter": {"policy": "off"}} | small | changes
 
 
-def ended(client: httpx.Client, job_id: str, seconds: float = 90) -> dict[str, Any]:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
-        counts = job["counts"]
-        assert counts["requested"] == sum(
-            counts[name] for name in ("accepted", "exhausted", "failed", "pending")
-        )
-        assert counts["generated"] == counts["accepted"] + counts["rejected"]
-        if job["status"] in {"succeeded", "failed", "canceled"}:
-            return job
-        time.sleep(0.1)
-    raise AssertionError(f"{job_id} did not end")
+def ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
+    return job_end(client, job_id, 90, each=add_up)
+
+
+def add_up(job: dict[str, Any]) -> None:
+    counts = job["counts"]
+    assert counts["requested"] == sum(counts[name] for name in ("accepted", "exhausted", "failed", "pending"))
+    assert counts["generated"] == counts["accepted"] + counts["rejected"]
 
 
 def download(url: str) -> bytes:

@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import time
-from typing import Any
 
 import httpx
 import numpy as np
@@ -15,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.pictures import OFF, png, road_and_buildings
+from tests.waiting import job_end
 
 IDS = road_and_buildings(256)
 FILE = {"mask": ("mask.png", png(IDS))}
@@ -26,16 +26,6 @@ def download(url: str) -> bytes:
     answer = httpx.get(url, trust_env=False)
     assert answer.status_code == 200
     return answer.content
-
-
-def wait(client: httpx.Client, job_id: str, seconds: float = 60) -> dict[str, Any]:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        job: dict[str, Any] = client.get(f"/v1/jobs/{job_id}").json()
-        if job["status"] in {"succeeded", "failed", "canceled"}:
-            return job
-        time.sleep(0.1)
-    raise AssertionError(f"{job_id} did not end")
 
 
 def test_one_call_gives_pictures_masks_and_labels(client: httpx.Client) -> None:
@@ -143,13 +133,13 @@ def test_a_running_job_is_canceled_within_a_step_and_others_go_on(client: httpx.
         time.sleep(0.05)
     other = client.post("/v1/generations", files=FILE, data=STEPS).json()
     assert client.post(f"/v1/jobs/{job['id']}/cancel").status_code == 200
-    ended = wait(client, job["id"])
+    ended = job_end(client, job["id"])
     assert ended["status"] == "canceled"
     assert ended["progress"]["step"] < 100
     assert client.post(f"/v1/jobs/{job['id']}/cancel").json()["status"] == "canceled"
     results = client.get(f"/v1/jobs/{job['id']}/results")
     assert results.json()["items"] == [], results.text
-    assert wait(client, other["id"])["status"] == "succeeded"
+    assert job_end(client, other["id"])["status"] == "succeeded"
     late = client.post(f"/v1/jobs/{other['id']}/cancel")
     assert (late.status_code, late.json()["code"]) == (409, "job_ended")
 
@@ -162,7 +152,7 @@ def test_a_waiting_job_is_canceled_at_once(client: httpx.Client) -> None:
     assert client.get(f"/v1/jobs/{second['id']}").json()["queue"]["position"] >= 0
     assert client.post(f"/v1/jobs/{second['id']}/cancel").json()["status"] == "canceled"
     client.post(f"/v1/jobs/{first['id']}/cancel")
-    assert wait(client, first["id"])["status"] == "canceled"
+    assert job_end(client, first["id"])["status"] == "canceled"
 
 
 def test_other_sizes_and_policies(client: httpx.Client) -> None:
@@ -288,7 +278,7 @@ def test_jobs_page(client: httpx.Client) -> None:
     second = client.get("/v1/jobs", params={"limit": 2, "cursor": first["next_cursor"]}).json()
     assert [job["id"] for job in first["items"] + second["items"]][:3] == made[::-1]
     for job_id in made:
-        wait(client, job_id)
+        job_end(client, job_id)
 
 
 def test_a_prompt_longer_than_the_model_reads_is_said(client: httpx.Client) -> None:

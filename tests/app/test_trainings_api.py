@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from PIL import Image
 
 from deploy.localstack import LocalStack
 from tests.conftest import QUICK, settings_of
-from tests.models.zips import packed
-from tests.training_pairs import pair_files
+from tests.training_pairs import kept_pairs
+from tests.waiting import job_end, until
 from worker.storage import Storage
 
 
@@ -36,9 +35,7 @@ def api(stack: LocalStack) -> Iterator[httpx.Client]:
 
 @pytest.fixture(scope="module")
 def set_id(api: httpx.Client) -> str:
-    answer = api.post("/v1/training-sets", files={"file": ("pairs.zip", packed(pair_files(4)))})
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["id"])
+    return kept_pairs(api)
 
 
 SMALL = {
@@ -48,16 +45,6 @@ SMALL = {
     "base_model": "nano",
     "trained": "controlnet",  # with the UNet and its average a checkpoint of nano has 256 MB
 }
-
-
-def end_of(api: httpx.Client, job_id: str, seconds: float = 120) -> dict[str, Any]:
-    ends = time.monotonic() + seconds
-    while time.monotonic() < ends:
-        job: dict[str, Any] = api.get(f"/v1/jobs/{job_id}").json()
-        if job["status"] in {"succeeded", "failed", "canceled"}:
-            return job
-        time.sleep(0.1)
-    raise AssertionError(f"{job_id} did not end: {job['status']} {job['progress']}")
 
 
 @pytest.mark.parametrize(
@@ -133,7 +120,7 @@ def test_from_an_upload_to_pictures_without_a_restart(
     sheets = [one["fields"]["sheet"] for one in told if one.get("message") == "validation"]
     assert sheets == [f"/v1/trainings/{job_id}/validations/{step}" for step in (3, 6)]
 
-    job = end_of(api, job_id)
+    job = job_end(api, job_id, 120)
     assert job["status"] == "succeeded", job["error"]
     assert (job["progress"]["done"], job["progress"]["unit"]) == (6, "steps")
     assert job["counts"]["requested"] == 0
@@ -178,13 +165,10 @@ def test_a_canceled_training_keeps_its_checkpoint_and_another_goes_on_from_it(
         "validation": {"pictures": 1},
     }
     job_id = api.post("/v1/trainings", json=body).json()["id"]
-    ends = time.monotonic() + 90
-    while api.get(f"/v1/jobs/{job_id}").json()["progress"]["done"] < 3:
-        assert time.monotonic() < ends, "it does not train"
-        time.sleep(0.1)
+    until(lambda: api.get(f"/v1/jobs/{job_id}").json()["progress"]["done"] >= 3, 90)
     assert api.post("/v1/trainings", json=body).json()["code"] == "model_name_in_use", "it is being made"
     api.post(f"/v1/jobs/{job_id}/cancel")
-    job = end_of(api, job_id, 30)
+    job = job_end(api, job_id, 30)
     assert job["status"] == "canceled"
     assert job["progress"]["done"] < 1000
 
@@ -196,7 +180,7 @@ def test_a_canceled_training_keeps_its_checkpoint_and_another_goes_on_from_it(
 
     resumed = api.post("/v1/trainings", json=body | {"steps": saved + 2, "resume_from": job_id})
     assert resumed.status_code == 202, resumed.text
-    ended = end_of(api, resumed.json()["id"])
+    ended = job_end(api, resumed.json()["id"], 120)
     assert ended["status"] == "succeeded", ended["error"]
     result = api.get(f"/v1/trainings/{ended['id']}").json()["result"]
     assert result["resumed_from"] >= saved

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from deploy.localstack import LocalStack
 from models.cfcomp.vault import MARKER
 from tests.chaos.checker import wait_for
 from tests.conftest import QUICK, settings_of
-from tests.models.zips import packed
-from tests.training_pairs import pair_files
+from tests.training_pairs import kept_pairs
+from tests.waiting import until
 from worker.layout import checkpoints_prefix
 from worker.storage import Storage
 
@@ -51,18 +50,9 @@ def client(stack: LocalStack) -> Iterator[httpx.Client]:
 
 
 def train(client: httpx.Client, name: str) -> str:
-    kept = client.post("/v1/training-sets", files={"file": ("pairs.zip", packed(pair_files(4)))})
-    accepted = client.post("/v1/trainings", json=BODY | {"name": name, "training_set_id": kept.json()["id"]})
+    accepted = client.post("/v1/trainings", json=BODY | {"name": name, "training_set_id": kept_pairs(client)})
     assert accepted.status_code == 202, accepted.text
     return str(accepted.json()["id"])
-
-
-def until(found: Callable[[], Any], seconds: float = 120) -> Any:
-    ends = time.monotonic() + seconds
-    while not (value := found()):
-        assert time.monotonic() < ends, "it did not come to that"
-        time.sleep(0.02)
-    return value
 
 
 def kill_trainer(client: httpx.Client, job_id: str) -> None:
@@ -73,7 +63,7 @@ def kill_trainer(client: httpx.Client, job_id: str) -> None:
         pids = [one["pid"] for one in workers if one["queue"] == "training" and one["job"] == job_id]
         return pids[0] if pids else None
 
-    os.kill(until(busy), signal.SIGKILL)
+    os.kill(until(busy, 120), signal.SIGKILL)
 
 
 def test_killed_five_times_it_makes_the_same_model(stack: LocalStack, client: httpx.Client) -> None:
@@ -88,6 +78,9 @@ def test_killed_five_times_it_makes_the_same_model(stack: LocalStack, client: ht
     def step() -> int:
         return int(client.get(f"/v1/jobs/{job_id}").json()["progress"]["done"])
 
+    def attempts() -> int:
+        return len(client.get(f"/v1/jobs/{job_id}").json()["attempts"])
+
     def kept() -> int:
         markers = [key for key in storage.keys(prefix) if key.endswith(MARKER)]
         return max((int(key.removeprefix(prefix)[:8]) for key in markers), default=0)
@@ -101,14 +94,14 @@ def test_killed_five_times_it_makes_the_same_model(stack: LocalStack, client: ht
     for number in range(KILLS):
         before = kept()
         if number == 2:
-            inside_writing += until(begun_and_not_whole)
+            inside_writing += until(begun_and_not_whole, 120)
         else:
             goal = min(before + INTERVAL + int(draw.integers(1, INTERVAL)), STEPS - 2)
-            until(lambda goal=goal: step() >= goal)
+            until(lambda goal=goal: step() >= goal, 120)
         reached, saved = step(), kept()
         kill_trainer(client, job_id)
         assert reached - saved <= INTERVAL, "at most one interval is lost"
-        until(lambda number=number: len(client.get(f"/v1/jobs/{job_id}").json()["attempts"]) == number + 2)
+        until(lambda number=number: attempts() == number + 2, 120)
         resumed.append(saved)
     assert inside_writing == 1
     assert resumed == sorted(resumed)

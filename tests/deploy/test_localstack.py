@@ -8,8 +8,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import boto3
@@ -20,6 +18,7 @@ from botocore.config import Config
 
 from deploy.localstack import LocalStack
 from deploy.stack_error import StackError
+from tests.waiting import until
 
 SERVERS = {"redis", "s3"}
 
@@ -33,13 +32,6 @@ def s3_client(stack: LocalStack):
         region_name="us-east-1",
         config=Config(s3={"addressing_style": "path"}, proxies={}),
     )
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
 
 
 def test_what_was_stored_survives_a_restart_even_on_other_ports(tmp_path: Path) -> None:
@@ -111,9 +103,9 @@ def test_a_part_that_dies_is_started_again_with_its_data(tmp_path: Path) -> None
         before = dict(stack.pids)
         for pid in before.values():
             os.kill(pid, signal.SIGKILL)
-        wait_until(lambda: set(stack.pids) == SERVERS and not set(stack.pids.values()) & set(before.values()))
+        until(lambda: set(stack.pids) == SERVERS and not set(stack.pids.values()) & set(before.values()))
         with redis.Redis.from_url(stack.redis_url) as client:
-            wait_until(lambda: _answers(client))
+            until(lambda: _answers(client))
             assert client.get("kept") == b"yes"
     assert "redis ended with exit code -9; starting it again" in reports
 
@@ -143,7 +135,7 @@ def test_kill_9_of_the_launcher_leaves_no_process(tmp_path: Path) -> None:
     assert all(psutil.pid_exists(pid) for pid in pids)
     launcher.kill()
     launcher.wait()
-    wait_until(lambda: not any(psutil.pid_exists(pid) for pid in pids), seconds=3)
+    until(lambda: not any(psutil.pid_exists(pid) for pid in pids), seconds=3)
     with LocalStack(tmp_path, parts=SERVERS) as stack:
         assert set(stack.pids) == SERVERS
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from redis import Redis
 
+from tests.waiting import until
 from tests.worker.datasets import Steps
 from tests.worker.records import make_job
 from tests.worker.test_runtime import add_sample
@@ -34,13 +35,6 @@ def told(redis: Redis, job_id: str) -> Told:
 
 def of_kind(redis: Redis, job_id: str, kind: Event) -> list[dict[str, Any]]:
     return [data for event, data in told(redis, job_id) if event == kind]
-
-
-def wait_for(condition: Callable[[], object], seconds: float = 5) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "waited too long"
-        time.sleep(0.02)
 
 
 def test_every_change_of_status_phase_or_attempts_is_told_and_no_other(store: Store, redis: Redis) -> None:
@@ -87,12 +81,12 @@ def test_a_lost_race_for_a_record_is_told_once(store: Store, redis: Redis) -> No
 def test_each_event_rings_the_bell(store: Store, redis: Redis) -> None:
     with redis.pubsub(ignore_subscribe_messages=True) as bell:
         bell.subscribe(BELL)
-        wait_for(lambda: bell.subscribed and redis.pubsub_numsub(BELL)[0][1] == 1)
+        until(lambda: bell.subscribed and redis.pubsub_numsub(BELL)[0][1] == 1, 5)
         job = make_job()
         store.create(job)
         publish(redis, job.id, Event.LOG, {"message": "ü"})
         rung: list[Any] = []
-        wait_for(lambda: rung.append(bell.get_message(timeout=1)) or len([r for r in rung if r]) == 2)
+        until(lambda: rung.append(bell.get_message(timeout=1)) or len([r for r in rung if r]) == 2, 5)
     assert [message["data"].decode() for message in rung if message] == [job.id, job.id]
 
 
@@ -142,7 +136,7 @@ def test_progress_that_was_held_back_comes_with_the_next_heartbeat(
         run.step(0, 1, 9)
         run.step(0, 2, 9)
         assert len(of_kind(redis, lease.job_id, Event.PROGRESS)) == 1
-        wait_for(lambda: (lease.renew(), len(of_kind(redis, lease.job_id, Event.PROGRESS)) == 2)[1])
+        until(lambda: (lease.renew(), len(of_kind(redis, lease.job_id, Event.PROGRESS)) == 2)[1], 5)
         lease.renew()
 
     perform(resources, lease, stands_still)
@@ -257,9 +251,7 @@ def test_a_data_set_is_told_as_a_whole(
         redis.hset(progress_key(job.id), "elsewhere", json.dumps(elsewhere))
         before = len(of_kind(redis, job.id, Event.PROGRESS))
         run.enter(Phase.SYNTHESIS)
-        wait_for(
-            lambda: (run.lease.renew(), len(of_kind(redis, job.id, Event.PROGRESS)) > before)[1], seconds=2
-        )
+        until(lambda: (run.lease.renew(), len(of_kind(redis, job.id, Event.PROGRESS)) > before)[1], seconds=2)
         told_last = of_kind(redis, job.id, Event.PROGRESS)[-1]
         record = store.load(job.id)
         assert record is not None

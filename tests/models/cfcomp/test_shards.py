@@ -20,6 +20,7 @@ from models.cfcomp.tar_samples import read_tar
 from models.errors import InvalidInput
 from tests.models.cfcomp.samples import with_boxes
 from tests.pictures import png
+from tests.training_pairs import tar_of
 
 PLAIN = CropOptions(size=32, orientations=False, single_category=0)
 
@@ -55,14 +56,8 @@ def local(path: Path) -> Shard:
     return Shard(path.name, lambda: path.open("rb"))
 
 
-def tar_of(**members: bytes) -> Shard:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            tar.addfile(info, io.BytesIO(content))
-    return Shard("made.tar", lambda: io.BytesIO(buffer.getvalue()))
+def made(**members: bytes) -> Shard:
+    return Shard("made.tar", lambda: io.BytesIO(tar_of(members)))
 
 
 def test_every_pair_in_order(tmp_path: Path) -> None:
@@ -128,7 +123,7 @@ def test_parts_share_an_epoch(tmp_path: Path) -> None:
 
 def test_crops_of_a_stream_repeat(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    shard = tar_of(**{"1.png": png(noise), "1.mask.png": png(with_boxes((8, 0, 0, 60, 60), side=64))})
+    shard = made(**{"1.png": png(noise), "1.mask.png": png(with_boxes((8, 0, 0, 60, 60), side=64))})
     one, two, other = (
         next(stream_samples([shard], CropOptions(size=16), ShardReport(), seed=5, epoch=epoch))
         for epoch in (0, 0, 1)
@@ -141,7 +136,7 @@ def test_bad_samples_are_named_and_left_out() -> None:
     good, mask = png(picture_of(1)), png(mask_of(1))
     jpeg = io.BytesIO()
     Image.fromarray(mask_of(1)).save(jpeg, "JPEG")
-    shard = tar_of(
+    shard = made(
         **{
             "a.png": good,
             "a.mask.png": mask,
@@ -182,14 +177,14 @@ def test_too_many_bad_samples_stop_the_stream() -> None:
         members[f"{number:03d}.png"] = png(picture_of(1))
         if number >= 10:
             members[f"{number:03d}.mask.png"] = png(mask_of(1))
-    stream = read_shards([tar_of(**members)], ShardReport())
+    stream = read_shards([made(**members)], ShardReport())
     with pytest.raises(InvalidInput) as refused:
         list(stream)
     assert refused.value.code == "too_many_bad_pairs"  # at the end: 10 of 150
     report = ShardReport()
     swapped = dict(reversed(members.items()))
     with pytest.raises(InvalidInput):
-        list(read_shards([tar_of(**swapped)], report))
+        list(read_shards([made(**swapped)], report))
     assert report.good == 140
 
 
@@ -242,7 +237,7 @@ def test_what_fails_in_the_source_is_not_called_a_damaged_shard(tmp_path: Path) 
 
 def test_no_pairs_at_all() -> None:
     with pytest.raises(InvalidInput) as refused:
-        list(read_shards([tar_of(readme=b"hello")], ShardReport()))
+        list(read_shards([made(readme=b"hello")], ShardReport()))
     assert refused.value.code == "no_pairs"
 
 
@@ -304,7 +299,7 @@ def test_compressed_shards_must_be_called_so() -> None:
 def test_a_sample_of_any_size_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tar_samples, "MAX_SAMPLE_BYTES", 100_000)
     good = {"2.png": png(picture_of(1)), "2.mask.png": png(mask_of(1))}
-    shard = tar_of(**{"1.png": bytes(60_000), "1.txt": bytes(60_000), "1.video": bytes(900_000)}, **good)
+    shard = made(**{"1.png": bytes(60_000), "1.txt": bytes(60_000), "1.video": bytes(900_000)}, **good)
     report = ShardReport()
     assert len(list(read_shards([shard], report, max_bad_share=1.0))) == 1
     assert [(one.name, one.code) for one in report.refused] == [("made.tar#1", "entry_too_large")]

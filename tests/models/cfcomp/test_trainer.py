@@ -27,6 +27,7 @@ from models.errors import EarthSynthError, InvalidInput, TrainingFailed
 from models.model_card import ModelCard
 from tests.models.cfcomp.trainings import (
     Diary,
+    DyingVault,
     MadePairs,
     StoppedError,
     differing,
@@ -234,25 +235,8 @@ def test_a_run_that_dies_while_it_saves(
     toy: ModelCard, tmp_path: Path, uninterrupted: Uninterrupted, writes: int
 ) -> None:
     """After so many of the second checkpoint's five writes: three tensor files, the rest, and the marker."""
-
-    class Dying(FolderVault):
-        left = 5 + writes
-
-        def put(self, name: str, file: Path) -> None:
-            self._spend()
-            super().put(name, file)
-
-        def create(self, name: str, body: bytes) -> None:
-            self._spend()
-            super().create(name, body)
-
-        def _spend(self) -> None:
-            self.left -= 1
-            if self.left < 0:
-                raise StoppedError
-
     with pytest.raises(StoppedError):
-        run(Dying(tmp_path), toy_recipe(), base=toy)
+        run(DyingVault(tmp_path, 5 + writes), toy_recipe(), base=toy)
     rest = Diary()
     found = run(tmp_path, toy_recipe(), base=toy, diary=rest)
     assert rest.begun == 2

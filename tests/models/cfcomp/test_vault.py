@@ -13,6 +13,7 @@ import pytest
 from models.cfcomp.vault import MARKER, FolderVault, load_checkpoint, save_checkpoint, whole_checkpoints
 from models.errors import NotFound, TrainingFailed
 from tests.models.cfcomp.full_disk import LARGE_BYTES
+from tests.models.cfcomp.trainings import DyingVault, StoppedError
 
 
 class Place:
@@ -64,35 +65,11 @@ def test_as_many_are_kept_as_asked(place: Place, keep: int) -> None:
 
 def test_the_marker_goes_last(tmp_path: Path) -> None:
     """Death after any call of the vault leaves the checkpoint before, or the new one, and never half of one."""
-
-    class DyingError(Exception):
-        pass
-
-    class Dying(FolderVault):
-        """Dies after so many writes, and can then not tidy up either."""
-
-        def __init__(self, folder: Path, writes: int) -> None:
-            super().__init__(folder)
-            self._writes = writes
-
-        def _spend(self) -> None:
-            self._writes -= 1
-            if self._writes < 0:
-                raise DyingError
-
-        def put(self, name: str, file: Path) -> None:
-            self._spend()
-            super().put(name, file)
-
-        def create(self, name: str, body: bytes) -> None:
-            self._spend()
-            super().create(name, body)
-
     for writes in range(3):
         place = Place(tmp_path / str(writes))
         place.save(1)
-        place.vault = Dying(place.folder, writes)
-        with pytest.raises(DyingError):
+        place.vault = DyingVault(place.folder, writes)
+        with pytest.raises(StoppedError):
             place.save(2)
         place.vault = FolderVault(place.folder)
         assert place.load() == (1, "weights of 1"), writes

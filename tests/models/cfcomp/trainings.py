@@ -72,7 +72,28 @@ def painted(mask: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
 
 
 class StoppedError(Exception):
-    """What a listener here raises to end a training."""
+    """What a listener or a vault here raises to end a training."""
+
+
+class DyingVault(FolderVault):
+    """Raises StoppedError in place of any write after so many."""
+
+    def __init__(self, folder: Path, writes: int) -> None:
+        super().__init__(folder)
+        self._left = writes
+
+    def put(self, name: str, file: Path) -> None:
+        self._spend()
+        super().put(name, file)
+
+    def create(self, name: str, body: bytes) -> None:
+        self._spend()
+        super().create(name, body)
+
+    def _spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise StoppedError
 
 
 class Diary:
