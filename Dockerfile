@@ -41,7 +41,7 @@ EXPOSE 8000
 USER 10001:10001
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import os, urllib.request as u; u.urlopen(f\"http://127.0.0.1:{os.environ['EARTHSYNTH_PORT']}/livez\", timeout=4)"]
-CMD ["earthsynth", "serve", "--trust-network"]
+CMD ["earthsynth", "serve"]
 
 FROM run AS worker
 COPY --from=build-worker /opt/earthsynth /opt/earthsynth

@@ -1,4 +1,4 @@
-"""What routes are given: the process's resources and the caller's tenant."""
+"""What routes are given: the process's resources, and ids."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from fastapi import Depends, Path, Request
 from redis.asyncio import Redis as AsyncRedis
 
 from app.doorbell import Doorbell
+from worker.api_keys import KeyRing
 from worker.intake import Intake
-from worker.layout import LOCAL_TENANT
 from worker.registry import ModelRegistry
 from worker.settings import Settings
 
@@ -23,6 +23,7 @@ class AppResources:
     settings: Settings
     intake: Intake
     registry: ModelRegistry
+    key_ring: KeyRing
     async_redis: AsyncRedis
     doorbell: Doorbell
     # one at a time: a preview takes hundreds of MB
@@ -34,13 +35,7 @@ def resources(request: Request) -> AppResources:
     return found
 
 
-def tenant() -> str:
-    """Whose request this is. Without configured keys the service listens on loopback only, for one tenant."""
-    return LOCAL_TENANT
-
-
 Resources = Annotated[AppResources, Depends(resources)]
-Tenant = Annotated[str, Depends(tenant)]
 JobId = Annotated[str, Path(description="job_ and 26 characters", max_length=200)]
 MaskId = Annotated[str, Path(description="msk_ and the sha256 of the stored mask", max_length=200)]
 DatasetId = Annotated[str, Path(description="the data set job's id", max_length=200)]

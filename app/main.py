@@ -34,6 +34,7 @@ from app.routes import (
 from models.catalog import catalog as model_catalog
 from models.catalog import find_model
 from models.errors import Unavailable
+from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.logs import configure_logs, get_logger
 from worker.registry import ModelRegistry
@@ -59,7 +60,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         async_redis, doorbell = _async_redis(config), Doorbell(config.redis_url.get_secret_value())
         intake = Intake(config, Store(redis), storage)
         registry = ModelRegistry(storage, cards, config.default_model)
-        app.state.resources = AppResources(config, intake, registry, async_redis, doorbell)
+        app.state.resources = AppResources(config, intake, registry, KeyRing(storage), async_redis, doorbell)
         try:
             await run_in_threadpool(storage.prepare)
         except Unavailable as error:  # /readyz says so until it is back; nothing is accepted meanwhile
@@ -67,8 +68,9 @@ def create_app(config: Settings | None = None) -> FastAPI:
         listening = asyncio.create_task(doorbell.listen())
         yield
         doorbell.close()
-        listening.cancel()
-        await asyncio.gather(listening, return_exceptions=True)
+        while not listening.done():  # again, since redis-py loses a cancellation that comes while it connects
+            listening.cancel()
+            await asyncio.wait([listening], timeout=0.2)
         await async_redis.aclose()
         redis.close()
 

@@ -70,8 +70,13 @@ def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
     return node
 
 
+def _problem(title: str) -> dict[str, Any]:
+    schema = {"$ref": "#/components/schemas/Problem"}
+    return {"description": title, "content": {"application/problem+json": {"schema": schema}}}
+
+
 def install(app: FastAPI) -> None:
-    """Removes FastAPI's own validation error shapes, which this service never sends."""
+    """Puts problem documents where FastAPI describes its own errors, and those of a missing key or scope."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -81,16 +86,12 @@ def install(app: FastAPI) -> None:
             schemas.pop(name, None)
         for path in document["paths"].values():
             for operation in path.values():
+                if "security" in operation:  # whoever needs a key may lack it, or its scope
+                    for status, title in ((401, "Unauthorized"), (403, "Forbidden")):
+                        operation["responses"].setdefault(str(status), _problem(title))
                 for status, answer in list(operation["responses"].items()):
                     if "HTTPValidationError" in str(answer):
-                        operation["responses"][status] = {
-                            "description": "Unprocessable Content",
-                            "content": {
-                                "application/problem+json": {
-                                    "schema": {"$ref": "#/components/schemas/Problem"}
-                                }
-                            },
-                        }
+                        operation["responses"][status] = _problem("Unprocessable Content")
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change the document

@@ -23,7 +23,10 @@ STATUS: Mapping[type[EarthSynthError], HTTPStatus] = {
     errors.InvalidInput: HTTPStatus.UNPROCESSABLE_ENTITY,
     errors.UnsupportedFormat: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
+    errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
+    errors.Gone: HTTPStatus.GONE,
     errors.Conflict: HTTPStatus.CONFLICT,
     errors.Malformed: HTTPStatus.BAD_REQUEST,
     errors.Overloaded: HTTPStatus.TOO_MANY_REQUESTS,
@@ -38,6 +41,12 @@ _HTTP_CODES = {
     406: "not_acceptable",
     413: "too_large",
     415: "unsupported_media_type",
+}
+# RFC 6750: how to authenticate, and why that was not enough
+_CHALLENGES = {
+    "missing_key": 'Bearer realm="earthsynth"',
+    "invalid_key": 'Bearer realm="earthsynth", error="invalid_token"',
+    "missing_scope": 'Bearer realm="earthsynth", error="insufficient_scope"',
 }
 _RANGE = ("greater_than_equal", "less_than_equal", "greater_than", "less_than", "finite_number")
 _FIELD_CODES = dict.fromkeys(_RANGE, "out_of_range") | {
@@ -125,8 +134,11 @@ def install(app: FastAPI) -> None:
 
 async def _ours(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, EarthSynthError)  # noqa: S101  (registered for this class only)
-    retry_after = getattr(error, "retry_after_seconds", None)
-    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    headers: dict[str, str] = {}
+    if (retry_after := getattr(error, "retry_after_seconds", None)) is not None:
+        headers["Retry-After"] = str(retry_after)
+    if error.code in _CHALLENGES:
+        headers["WWW-Authenticate"] = _CHALLENGES[error.code]
     return answer(problem_of(error, request.url.path), headers)
 
 

@@ -9,7 +9,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
+from deploy.stack_error import StackError
+from models.errors import Unavailable
+from worker.api_keys import KeyRing
+from worker.logs import get_logger
 from worker.settings import Settings
+from worker.storage import Storage
+
+log = get_logger(__name__)
 
 _STOP_SECONDS = 3  # what a request in hand is given at SIGTERM
 
@@ -27,7 +34,12 @@ class ApiServer(uvicorn.Server):
 
 
 def run_api(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT. Raises typer.Exit when the server cannot start, as on a port in use."""
+    """Serves until SIGTERM or SIGINT.
+
+    Raises StackError on an address that others reach while there is no API key; typer.Exit when the server cannot
+    start, as on a port in use.
+    """
+    _refuse_without_keys(settings)
     api = create_app(settings)
     config = uvicorn.Config(
         api,
@@ -45,3 +57,22 @@ def run_api(settings: Settings) -> None:
         return
     if not server.started:
         raise typer.Exit(3)  # uvicorn's own code
+
+
+def _refuse_without_keys(settings: Settings) -> None:
+    if settings.on_loopback:
+        return
+    storage = Storage(settings)
+    try:
+        storage.prepare()
+        has_keys = KeyRing(storage).needs_key()
+    except (
+        Unavailable
+    ) as error:  # it starts, asks everybody for a key, and lets nobody in until storage is there
+        log.warning("whether there are API keys is not known yet", code=error.code, detail=error.message)
+        return
+    if not has_keys:
+        raise StackError(
+            f"there is no API key, so whoever reaches {settings.host} could use this service; make one with "
+            "`earthsynth keys create --tenant NAME`, or set EARTHSYNTH_HOST=127.0.0.1"
+        )

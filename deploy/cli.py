@@ -1,4 +1,4 @@
-"""The command line: `earthsynth up | serve | work | demo | models … | dataset … | calibrate |
+"""The command line: `earthsynth up | serve | work | demo | keys … | models … | dataset … | calibrate |
 training-set … | train | prepare | preview`.
 
 Torch is imported by `work`, `calibrate` and `train --local` only.
@@ -16,8 +16,9 @@ from typing import Annotated
 import typer
 from pydantic import ValidationError
 
-from deploy import ports, train_cli, training_cli
+from deploy import train_cli, training_cli
 from deploy.dataset_cli import dataset_app
+from deploy.keys_cli import keys_app
 from deploy.models_cli import models_app
 from deploy.stack_error import StackError, StackStopped
 from deploy.training_set_cli import training_set_app
@@ -33,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(dataset_app, name="dataset")
+app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
 app.add_typer(training_set_app, name="training-set")
 app.command()(train_cli.train)
@@ -89,20 +91,11 @@ def up(
 
 
 @app.command()
-def serve(
-    trust_network: Annotated[
-        bool, typer.Option("--trust-network", help="Listen beyond loopback although nobody needs a key.")
-    ] = False,
-) -> None:
+def serve() -> None:
     """Run the API alone; its settings are EARTHSYNTH_* variables."""
     from deploy.api_server import run_api
     from worker.settings import settings
 
-    if not (trust_network or ports.is_loopback(settings().host)):
-        raise StackError(
-            f"there are no API keys yet, so whoever reaches {settings().host} may use this service; set "
-            "EARTHSYNTH_HOST=127.0.0.1, or say --trust-network where a proxy or a private network protects it"
-        )
     run_api(settings())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import random
 import socket
 
@@ -10,14 +9,6 @@ LOOPBACK = "127.0.0.1"
 # Below Linux's ephemeral range (from 32768), so that no outgoing connection takes a port between the moment
 # it is chosen and the moment its server binds it.
 CHOICE = range(20000, 32000)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches a server on `host` (a name other than localhost counts as reachable)."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:

@@ -9,7 +9,10 @@ EarthSynthError
 ├── Malformed               cannot be parsed at all
 ├── UnsupportedFormat       a file whose content is of a kind we do not read
 ├── TooLarge                more bytes than the published limit
+├── Unauthorized            no key, or none that is good
+├── Forbidden               a good key without the scope that this needs
 ├── NotFound                absent, or not yours
+├── Gone                    was here, and was deleted or has expired
 ├── Conflict                the thing exists but is in a state that forbids this
 ├── Overloaded              the queue is full; try again later
 ├── Unavailable             a part we depend on is away; try again
@@ -82,8 +85,20 @@ class TooLarge(EarthSynthError):
     default_code = "too_large"
 
 
+class Unauthorized(EarthSynthError):
+    default_code = "invalid_key"
+
+
+class Forbidden(EarthSynthError):
+    default_code = "missing_scope"
+
+
 class NotFound(EarthSynthError):
     default_code = "not_found"
+
+
+class Gone(EarthSynthError):
+    default_code = "gone"
 
 
 class Conflict(EarthSynthError):

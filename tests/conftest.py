@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from redis import Redis
 
 from deploy.localstack import LocalStack
+from tests.waiting import until
+from worker.api_keys import Scope, create_key
 from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, connect
@@ -48,12 +52,47 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
         yield stack
 
 
-@pytest.fixture
-def client(service: LocalStack) -> Iterator[httpx.Client]:
-    """An HTTP client of the service that checks every refusal: it must be a whole problem document."""
+@dataclass(frozen=True)
+class GuardedService:
+    """A service that asks for keys, with two tenants; no worker."""
+
+    stack: LocalStack
+    keys: dict[str, str]  # by tenant, with every scope
+
+    def client(self, tenant: str = "", *, key: str = "") -> httpx.Client:
+        """A client with that tenant's key, or with that key, or without one."""
+        secret = key or self.keys.get(tenant)
+        return checked_client(
+            self.stack.api_url, headers={"Authorization": f"Bearer {secret}"} if secret else {}
+        )
+
+    @property
+    def storage(self) -> Storage:
+        return Storage(settings_of(self.stack))
+
+
+@pytest.fixture(scope="session")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedService]:
+    """A service of the tenants `acme` and `zenith`."""
+    with LocalStack(
+        tmp_path_factory.mktemp("guarded"), parts={"redis", "s3", "api"}, workers=0, env=QUICK
+    ) as stack:
+        storage = Storage(settings_of(stack))
+        keys = {
+            tenant: create_key(storage, tenant=tenant, name="tests", scopes=[Scope.ADMIN])[0]
+            for tenant in ("acme", "zenith")
+        }
+        found = GuardedService(stack, keys)
+        with found.client() as nobody:  # from now on nobody comes in without a key
+            until(lambda: nobody.get("/v1/jobs").status_code == 401, seconds=5)
+        yield found
+
+
+def checked_client(url: str, **options: Any) -> httpx.Client:
+    """An HTTP client that checks every refusal: it must be a whole problem document."""
 
     def check(response: httpx.Response) -> None:
-        if response.status_code >= 400 and response.request.url.path.startswith("/"):
+        if response.status_code >= 400 and str(response.request.url).startswith(url):
             response.read()
             assert response.headers["content-type"] == "application/problem+json", response.text
             problem = response.json()
@@ -62,9 +101,15 @@ def client(service: LocalStack) -> Iterator[httpx.Client]:
             assert "Traceback" not in response.text
             assert "/site-packages/" not in response.text
 
-    with httpx.Client(
-        base_url=service.api_url, trust_env=False, timeout=90, event_hooks={"response": [check]}
-    ) as found:
+    return httpx.Client(
+        base_url=url, trust_env=False, timeout=90, event_hooks={"response": [check]}, **options
+    )
+
+
+@pytest.fixture
+def client(service: LocalStack) -> Iterator[httpx.Client]:
+    """A client of the service, by which every refusal is checked."""
+    with checked_client(service.api_url) as found:
         yield found
 
 

@@ -1,12 +1,28 @@
-"""Where things lie in the bucket. Every key begins with its tenant, so that another tenant's id is simply absent."""
+"""Where things lie in the bucket. Every key begins with its tenant, so that another tenant's id is simply absent.
+
+What belongs to no tenant lies under names that no tenant can have, since they begin with an underscore.
+"""
 
 from __future__ import annotations
 
 import re
 
 LOCAL_TENANT = "local"
+TENANT = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+API_KEYS_PREFIX = "_keys/"
+PROBE_KEY = "_probes/conditional-put.txt"
 JOB_ID = re.compile(r"job_[0-9a-hjkmnp-tv-z]{26}")
 MASK_ID = re.compile(r"msk_[0-9a-f]{64}")
+
+
+def api_key_key(key_id: str) -> str:
+    """What an API key may do, and the sha256 that it must have; never the key itself."""
+    return f"{API_KEYS_PREFIX}{key_id}/key.json"
+
+
+def api_key_revocation_key(key_id: str) -> str:
+    """Created once: the key is good for nothing from then on."""
+    return f"{API_KEYS_PREFIX}{key_id}/revoked.json"
 
 
 def mask_key(tenant: str, mask_sha256: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
@@ -93,6 +94,14 @@ class Settings(BaseSettings):
 
     log_format: Literal["json", "console"] = Field("json", description="log lines as JSON or for people")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="log level")
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine reaches the API (a name other than localhost counts as reachable)."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:  # a name
+            return self.host == "localhost"
 
     @property
     def model_names(self) -> list[str]:

@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from models.errors import Conflict, NotFound, TooLarge, Unavailable
+from worker.layout import PROBE_KEY
 from worker.object_stream import ObjectStream
 from worker.settings import Settings
 
@@ -64,9 +65,8 @@ class Storage:
                 if _code(error) not in _ABSENT:
                     raise
                 self._create_bucket()
-            probe = "probes/conditional-put.txt"
-            self.create(probe, b"probe", "text/plain")
-            if self.create(probe, b"probe", "text/plain"):
+            self.create(PROBE_KEY, b"probe", "text/plain")
+            if self.create(PROBE_KEY, b"probe", "text/plain"):
                 raise Unavailable(
                     "The S3 store ignores If-None-Match on PUT. Use one that honours it "
                     "(AWS S3, SeaweedFS, MinIO, Ceph).",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import APIRouter
 from pydantic import BaseModel
 
+from app.auth import Reads
+from app.openapi import refusals
 from models.categories import CATEGORIES, ONTOLOGIES, Ontology
 
 router = APIRouter(prefix="/v1", tags=["catalogue"])
@@ -41,8 +43,8 @@ class OntologyList(BaseModel):
     next_cursor: str | None = None
 
 
-@router.get("/categories", response_model=CategoryList)
-def list_categories() -> CategoryList:
+@router.get("/categories", response_model=CategoryList, responses=refusals(503))
+def list_categories(_: Reads) -> CategoryList:
     """EarthSynth's categories, by id."""
     return CategoryList(
         items=[
@@ -58,8 +60,8 @@ def list_categories() -> CategoryList:
     )
 
 
-@router.get("/ontologies", response_model=OntologyList)
-def list_ontologies() -> OntologyList:
+@router.get("/ontologies", response_model=OntologyList, responses=refusals(503))
+def list_ontologies(_: Reads) -> OntologyList:
     """The label sets that masks may be written in."""
     return OntologyList(items=[_ontology_view(ontology) for ontology in ONTOLOGIES.values()])
 

@@ -8,9 +8,10 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from app.auth import Reads, Writes
 from app.bodies import parse_json
 from app.dataset_views import DatasetView, ExportPage, ExportView, dataset_view, export_view
-from app.dependencies import AppResources, DatasetId, Resources, Tenant
+from app.dependencies import AppResources, DatasetId, Resources
 from app.openapi import json_body, refusals, success
 from app.pages import Cursor, Limit, sample_page
 from app.schemas import JobView, SamplePage, job_view
@@ -43,7 +44,7 @@ async def create_dataset(
     request: Request,
     response: Response,
     found: Resources,
-    tenant: Tenant,
+    tenant: Writes,
     prefer: Prefer = None,
     wait: Wait = None,
 ) -> JobView:
@@ -54,7 +55,7 @@ async def create_dataset(
 
 
 @router.get("/{dataset_id}", response_model=DatasetView, responses=refusals(404, 422, 503))
-def get_dataset(dataset_id: DatasetId, found: Resources, tenant: Tenant) -> DatasetView:
+def get_dataset(dataset_id: DatasetId, found: Resources, tenant: Reads) -> DatasetView:
     """The job, what the filter did to each category, and what the data set delivers now."""
     job = _dataset(found, tenant, dataset_id)
     return dataset_view(job, current_selection(found.intake.storage, job), found.intake.store.redis)
@@ -62,7 +63,7 @@ def get_dataset(dataset_id: DatasetId, found: Resources, tenant: Tenant) -> Data
 
 @router.get("/{dataset_id}/samples", response_model=SamplePage, responses=refusals(404, 422, 503))
 def get_samples(
-    dataset_id: DatasetId, found: Resources, tenant: Tenant, limit: Limit = 50, cursor: Cursor = None
+    dataset_id: DatasetId, found: Resources, tenant: Reads, limit: Limit = 50, cursor: Cursor = None
 ) -> SamplePage:
     """The samples of the current selection, exhausted ones too, by index; empty until the job has ended."""
     job = _dataset(found, tenant, dataset_id)
@@ -76,7 +77,7 @@ def get_samples(
     responses=refusals(400, 404, 409, 413, 415, 422, 503),
     openapi_extra=json_body(FilterSpec),
 )
-async def refilter(request: Request, dataset_id: DatasetId, found: Resources, tenant: Tenant) -> DatasetView:
+async def refilter(request: Request, dataset_id: DatasetId, found: Resources, tenant: Writes) -> DatasetView:
     """Chooses the samples again by another policy or other thresholds, from stored scores: no GPU, no new picture."""
     asked = await parse_json(request, FilterSpec)
     return await run_in_threadpool(_refilter, found, tenant, dataset_id, asked)
@@ -95,7 +96,7 @@ async def create_export(
     response: Response,
     dataset_id: DatasetId,
     found: Resources,
-    tenant: Tenant,
+    tenant: Writes,
     prefer: Prefer = None,
     wait: Wait = None,
 ) -> JobView:
@@ -106,7 +107,7 @@ async def create_export(
 
 
 @router.get("/{dataset_id}/exports", response_model=ExportPage, responses=refusals(404, 422, 503))
-def list_exports(dataset_id: DatasetId, found: Resources, tenant: Tenant) -> ExportPage:
+def list_exports(dataset_id: DatasetId, found: Resources, tenant: Reads) -> ExportPage:
     """The data set's exports, oldest first."""
     job = _dataset(found, tenant, dataset_id)
     views = []
@@ -117,7 +118,7 @@ def list_exports(dataset_id: DatasetId, found: Resources, tenant: Tenant) -> Exp
 
 
 @router.get("/{dataset_id}/exports/{export_id}", response_model=ExportView, responses=refusals(404, 422, 503))
-def get_export(dataset_id: DatasetId, export_id: ExportId, found: Resources, tenant: Tenant) -> ExportView:
+def get_export(dataset_id: DatasetId, export_id: ExportId, found: Resources, tenant: Reads) -> ExportView:
     """One export, with a fresh presigned URL of its archive when it is ready."""
     return _export_view(found, tenant, _dataset(found, tenant, dataset_id), export_id)
 

@@ -7,7 +7,8 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.dependencies import JobId, Resources, Tenant
+from app.auth import Reads
+from app.dependencies import JobId, Resources
 from app.following import EventStream, follow, nothing_follows, snapshot
 from app.openapi import refusals, success
 
@@ -25,7 +26,7 @@ _EVENT_ID = r"^[0-9]{1,19}-[0-9]{1,19}$"
 async def get_events(
     job_id: JobId,
     found: Resources,
-    tenant: Tenant,
+    tenant: Reads,
     last_event_id: Annotated[
         str | None, Header(pattern=_EVENT_ID, description="go on after the event with this id")
     ] = None,

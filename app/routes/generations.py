@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from app.auth import Writes
 from app.bodies import from_base64, parse_body
-from app.dependencies import AppResources, Resources, Tenant
+from app.dependencies import AppResources, Resources
 from app.openapi import body_of, refusals, success
 from app.schemas import FinishedJobView, JobView, job_view, sample_view
 from app.waiting import MAX_WAIT_SECONDS, preference, wait_for_end
@@ -34,7 +35,7 @@ async def create_generation(
     request: Request,
     response: Response,
     found: Resources,
-    tenant: Tenant,
+    tenant: Writes,
     prefer: Annotated[str | None, Header()] = None,
     wait: Annotated[float | None, Query(ge=0, le=MAX_WAIT_SECONDS)] = None,
 ) -> FinishedJobView | JobView:

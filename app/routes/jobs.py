@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from app.dependencies import JobId, Resources, Tenant
+from app.auth import Reads, Writes
+from app.dependencies import JobId, Resources
 from app.openapi import refusals
 from app.pages import Cursor, Limit, invalid_cursor, sample_page
 from app.schemas import JobPage, JobView, SamplePage, job_view
@@ -15,7 +16,7 @@ router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
 
 
 @router.get("", response_model=JobPage, responses=refusals(422, 503))
-def list_jobs(found: Resources, tenant: Tenant, limit: Limit = 50, cursor: Cursor = None) -> JobPage:
+def list_jobs(found: Resources, tenant: Reads, limit: Limit = 50, cursor: Cursor = None) -> JobPage:
     """Your jobs, newest first."""
     if cursor is not None and not JOB_ID.fullmatch(cursor):
         raise invalid_cursor()
@@ -29,14 +30,14 @@ def list_jobs(found: Resources, tenant: Tenant, limit: Limit = 50, cursor: Curso
     response_model=JobView,
     responses=refusals(404, 422, 503),
 )
-def get_job(job_id: JobId, found: Resources, tenant: Tenant) -> JobView:
+def get_job(job_id: JobId, found: Resources, tenant: Reads) -> JobView:
     """The job as it is now."""
     return job_view(found.intake.find(tenant, job_id), found.intake.store.redis)
 
 
 @router.get("/{job_id}/results", response_model=SamplePage, responses=refusals(404, 422, 503))
 def get_results(
-    job_id: JobId, found: Resources, tenant: Tenant, limit: Limit = 50, cursor: Cursor = None
+    job_id: JobId, found: Resources, tenant: Reads, limit: Limit = 50, cursor: Cursor = None
 ) -> SamplePage:
     """The samples of an ended job, exhausted ones too, by index; empty until it has ended."""
     job = found.intake.find(tenant, job_id)
@@ -49,6 +50,6 @@ def get_results(
     response_model=JobView,
     responses=refusals(404, 409, 422, 503),
 )
-def cancel_job(job_id: JobId, found: Resources, tenant: Tenant) -> JobView:
+def cancel_job(job_id: JobId, found: Resources, tenant: Writes) -> JobView:
     """Cancels the job: at once while it waits, within one denoising step while it runs. May be repeated."""
     return job_view(found.intake.cancel(tenant, job_id), found.intake.store.redis)

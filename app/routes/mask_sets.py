@@ -8,8 +8,9 @@ from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from app.auth import Reads, Writes
 from app.bodies import parse_upload
-from app.dependencies import Resources, Tenant
+from app.dependencies import Resources
 from app.openapi import body_of, refusals, success
 from worker.mask_sets import (
     KeptMaskSet,
@@ -60,7 +61,7 @@ class CreatedMaskSetView(MaskSetView):
     openapi_extra=body_of(MaskSetRequest, file="file"),
 )
 async def create_mask_set(
-    request: Request, response: Response, found: Resources, tenant: Tenant
+    request: Request, response: Response, found: Resources, tenant: Writes
 ) -> CreatedMaskSetView:
     """Checks every mask of a zip (or under an import prefix) and keeps them as one set, or says which are wrong."""
     async with parse_upload(request, MaskSetRequest) as (asked, file):
@@ -71,7 +72,7 @@ async def create_mask_set(
 
 
 @router.get("/{set_id}", response_model=MaskSetView, responses=refusals(404, 422, 503))
-def get_mask_set(set_id: MaskSetId, found: Resources, tenant: Tenant) -> MaskSetView:
+def get_mask_set(set_id: MaskSetId, found: Resources, tenant: Reads) -> MaskSetView:
     """What is known of the set."""
     return MaskSetView(**_facts(find_mask_set(found.intake.storage, tenant, set_id)))
 

@@ -6,8 +6,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import AliasChoices, Field
 from starlette.concurrency import run_in_threadpool
 
+from app.auth import Reads, Writes
 from app.bodies import from_base64, parse_body
-from app.dependencies import AppResources, MaskId, Resources, Tenant
+from app.dependencies import AppResources, MaskId, Resources
 from app.openapi import body_of, refusals, success
 from app.schemas import MaskView, mask_view
 from models.errors import FieldError, InvalidInput
@@ -35,7 +36,7 @@ class MaskRequest(MaskReading):
     responses=success(200, "this mask is known already", model=MaskView) | refusals(400, 413, 415, 422, 503),
     openapi_extra=body_of(MaskRequest, file="file"),
 )
-async def create_mask(request: Request, response: Response, found: Resources, tenant: Tenant) -> MaskView:
+async def create_mask(request: Request, response: Response, found: Resources, tenant: Writes) -> MaskView:
     """Reads a mask file bit for bit, or refuses it and says where and why."""
     asked, file = await parse_body(request, MaskRequest, file="file")
     view, created = await run_in_threadpool(_keep, found, tenant, asked, file)
@@ -45,7 +46,7 @@ async def create_mask(request: Request, response: Response, found: Resources, te
 
 
 @router.get("/{mask_id}", response_model=MaskView, responses=refusals(404, 422, 503))
-def get_mask(mask_id: MaskId, found: Resources, tenant: Tenant) -> MaskView:
+def get_mask(mask_id: MaskId, found: Resources, tenant: Reads) -> MaskView:
     """What is known of the mask."""
     return mask_view(found.intake.find_mask(tenant, mask_id))
 
@@ -55,7 +56,7 @@ def get_mask(mask_id: MaskId, found: Resources, tenant: Tenant) -> MaskView:
     response_class=Response,
     responses=success(200, "the picture", content={"image/png": {}}) | refusals(404, 422, 503),
 )
-def get_preview(mask_id: MaskId, found: Resources, tenant: Tenant) -> Response:
+def get_preview(mask_id: MaskId, found: Resources, tenant: Reads) -> Response:
     """The mask in its categories' colours, as PNG."""
     mask = found.intake.find_mask(tenant, mask_id)
     return Response(preview_png(read_mask(found.intake.storage, tenant, mask.id)), media_type="image/png")

@@ -10,8 +10,9 @@ from fastapi import APIRouter, Path, Request
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
+from app.auth import Reads, Trains
 from app.bodies import parse_json
-from app.dependencies import AppResources, Resources, Tenant
+from app.dependencies import AppResources, Resources
 from app.openapi import json_body, refusals
 from models.model_card import ModelCard
 from worker.model_manifest import ModelFile
@@ -85,26 +86,26 @@ class PromoteRequest(BaseModel):
 
 
 @router.get("", response_model=ModelList, responses=refusals(503))
-def list_models(found: Resources, tenant: Tenant) -> ModelList:
+def list_models(found: Resources, tenant: Reads) -> ModelList:
     """The models of this release that are offered, then every trained version by name, the newest first."""
     return ModelList(items=[_view(listed) for listed in found.registry.list(tenant)])
 
 
 @router.get("/{name}", response_model=ModelDetailView, responses=refusals(422, 500, 503))
-def get_model(name: ModelName, found: Resources, tenant: Tenant) -> ModelDetailView:
+def get_model(name: ModelName, found: Resources, tenant: Reads) -> ModelDetailView:
     """One model, by `name` or `name@version`: for a trained one with its recipe, its data and its files."""
     return _detail(found.registry.look(tenant, name))
 
 
 # Before the routes of a model: "default" is no model's name.
 @router.post("/default/rollback", response_model=ModelView, responses=refusals(409, 422, 500, 503))
-def rollback_default(found: Resources, tenant: Tenant) -> ModelView:
+def rollback_default(found: Resources, tenant: Trains) -> ModelView:
     """Makes the model of requests that name none the one it was before. Repeated, it goes back further."""
     return _of(found, tenant, found.registry.rollback_default(tenant))
 
 
 @router.post("/{name}/default", response_model=ModelView, responses=refusals(422, 500, 503))
-def set_default(name: ModelName, found: Resources, tenant: Tenant) -> ModelView:
+def set_default(name: ModelName, found: Resources, tenant: Trains) -> ModelView:
     """Makes it the model of requests that name none: `name`, whatever it will mean, or `name@version` for good."""
     return _of(found, tenant, found.registry.set_default(tenant, name))
 
@@ -115,7 +116,7 @@ def set_default(name: ModelName, found: Resources, tenant: Tenant) -> ModelView:
     responses=refusals(400, 409, 413, 415, 422, 500, 503),
     openapi_extra=json_body(PromoteRequest),
 )
-async def promote(request: Request, name: PlainName, found: Resources, tenant: Tenant) -> ModelView:
+async def promote(request: Request, name: PlainName, found: Resources, tenant: Trains) -> ModelView:
     """Makes the name alone mean that version from now on; before the first promotion it means the newest."""
     asked = await parse_json(request, PromoteRequest)
     card = await run_in_threadpool(found.registry.promote, tenant, name, asked.version)
@@ -123,7 +124,7 @@ async def promote(request: Request, name: PlainName, found: Resources, tenant: T
 
 
 @router.post("/{name}/rollback", response_model=ModelView, responses=refusals(409, 422, 500, 503))
-def rollback(name: PlainName, found: Resources, tenant: Tenant) -> ModelView:
+def rollback(name: PlainName, found: Resources, tenant: Trains) -> ModelView:
     """Makes the name mean what it meant before the last promotion. Repeated, it goes back further."""
     return _of(found, tenant, found.registry.rollback(tenant, name))
 

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Header, Path, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
+from app.auth import Reads, Trains
 from app.bodies import parse_json, parse_upload
-from app.dependencies import Resources, Tenant
+from app.dependencies import Resources
 from app.openapi import body_of, json_body, refusals, success
 from app.schemas import FileView
 from worker.training_preview import PreviewedPair, TrainingPreview, preview_training
@@ -81,7 +82,7 @@ class PreviewView(BaseModel):
     openapi_extra=body_of(TrainingSetRequest, file="file"),
 )
 async def create_training_set(
-    request: Request, response: Response, found: Resources, tenant: Tenant
+    request: Request, response: Response, found: Resources, tenant: Trains
 ) -> CreatedTrainingSetView:
     """Checks every pair of a zip, or under an import prefix, and keeps the good ones as one set.
 
@@ -96,7 +97,7 @@ async def create_training_set(
 
 
 @router.get("/training-sets/{set_id}", response_model=TrainingSetView, responses=refusals(404, 422, 503))
-def get_training_set(set_id: TrainingSetId, found: Resources, tenant: Tenant) -> TrainingSetView:
+def get_training_set(set_id: TrainingSetId, found: Resources, tenant: Reads) -> TrainingSetView:
     """What is known of the set."""
     return TrainingSetView(**_facts(find_training_set(found.intake.storage, tenant, set_id)))
 
@@ -111,7 +112,7 @@ def get_training_set(set_id: TrainingSetId, found: Resources, tenant: Tenant) ->
 async def preview(
     request: Request,
     found: Resources,
-    tenant: Tenant,
+    tenant: Trains,
     accept: Annotated[str, Header(description="image/png: the sheet itself")] = "",
 ) -> PreviewView | Response:
     """Draws what a training composes in its first steps, before any GPU time is spent.

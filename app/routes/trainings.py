@@ -9,8 +9,9 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from app.auth import Reads, Trains
 from app.bodies import parse_json
-from app.dependencies import Resources, Tenant
+from app.dependencies import Resources
 from app.openapi import json_body, refusals
 from app.schemas import FileView, JobView, file_view, job_view
 from worker.jobs import Job
@@ -63,7 +64,7 @@ class TrainingView(JobView):
     responses=refusals(400, 404, 409, 413, 415, 422, 429, 503),
     openapi_extra=json_body(TrainingRequest),
 )
-async def create_training(request: Request, response: Response, found: Resources, tenant: Tenant) -> JobView:
+async def create_training(request: Request, response: Response, found: Resources, tenant: Trains) -> JobView:
     """Trains on a kept training set. What is not said is what suits the base; the answer shows all of it.
 
     The model is usable as `name@version`, the job's `model`, as soon as the job has succeeded.
@@ -76,7 +77,7 @@ async def create_training(request: Request, response: Response, found: Resources
 
 
 @router.get("/{training_id}", response_model=TrainingView, responses=refusals(404, 422, 503))
-def get_training(training_id: TrainingId, found: Resources, tenant: Tenant) -> TrainingView:
+def get_training(training_id: TrainingId, found: Resources, tenant: Reads) -> TrainingView:
     """The training as it is now; may be asked while it runs."""
     job = find_training(found.intake, tenant, training_id)
     return _view(job, job_view(job, found.intake.store.redis), found.intake.storage)
@@ -92,7 +93,7 @@ def get_validation(
     training_id: TrainingId,
     step: Annotated[int, Path(ge=1, le=1_000_000, description="after which it was made")],
     found: Resources,
-    tenant: Tenant,
+    tenant: Reads,
 ) -> RedirectResponse:
     """What the model made of the fixed masks after a step, masks above and pictures below: a redirect to the PNG."""
     job = find_training(found.intake, tenant, training_id)

@@ -7,9 +7,12 @@ from datetime import datetime
 from fastapi import APIRouter
 from pydantic import BaseModel
 
-from app.dependencies import Resources
+from app.auth import Reads
+from app.dependencies import AppResources, Resources
 from app.openapi import refusals
+from models.errors import UnknownModel
 from worker.jobs import ModelRef
+from worker.store import WorkerEntry
 
 router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
@@ -17,7 +20,7 @@ router = APIRouter(prefix="/v1/workers", tags=["workers"])
 class WorkerView(BaseModel):
     """`status`: starting, ready, busy or failed (then `reason`); `model` is the resident one.
 
-    `queue` is generation (pictures and data sets) or training.
+    `queue` is generation (pictures and data sets) or training. `job` and `model` are null where they are not yours.
     """
 
     name: str
@@ -39,7 +42,25 @@ class WorkerList(BaseModel):
 
 
 @router.get("", response_model=WorkerList, responses=refusals(503))
-def list_workers(found: Resources) -> WorkerList:
+def list_workers(found: Resources, tenant: Reads) -> WorkerList:
     """The worker processes that have shown a sign of life lately."""
-    entries = found.intake.store.workers()
-    return WorkerList(items=[WorkerView.model_validate(entry.model_dump()) for entry in entries])
+    return WorkerList(items=[_view(found, tenant, entry) for entry in found.intake.store.workers()])
+
+
+def _view(found: AppResources, tenant: str, entry: WorkerEntry) -> WorkerView:
+    view = WorkerView.model_validate(entry.model_dump())
+    job = found.intake.store.load(entry.job) if entry.job else None
+    hidden: dict[str, None] = {}
+    if job is None or job.tenant != tenant:
+        hidden["job"] = None
+    if view.model is not None and not _knows(found, tenant, view.model):
+        hidden["model"] = None
+    return view.model_copy(update=hidden)
+
+
+def _knows(found: AppResources, tenant: str, model: ModelRef) -> bool:
+    """Whether the model is one of the release, or the tenant's own."""
+    try:
+        return found.registry.find(tenant, f"{model.name}@{model.version}").digest in (model.sha256, None)
+    except UnknownModel:
+        return False

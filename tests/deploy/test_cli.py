@@ -53,7 +53,6 @@ def test_version_and_models() -> None:
     [
         (["serve"], {"EARTHSYNTH_PORT": "70000"}, r"error: EARTHSYNTH_PORT: .*65535"),
         (["work"], {"EARTHSYNTH_DEVICE": "tpu"}, r"error: EARTHSYNTH_DEVICE: .*'cuda'"),
-        (["serve"], {"EARTHSYNTH_HOST": "192.0.2.7"}, r"error: there are no API keys yet, .*--trust-network"),
     ],
 )
 def test_wrong_settings_are_one_line(words: list[str], env: dict[str, str], sentence: str) -> None:
