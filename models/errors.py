@@ -14,6 +14,7 @@ EarthSynthError
 ├── NotFound                absent, or not yours
 ├── Gone                    was here, and was deleted or has expired
 ├── Conflict                the thing exists but is in a state that forbids this
+│   └── InProgress          the same request is under way; ask again
 ├── Overloaded              the queue is full; try again later
 ├── Unavailable             a part we depend on is away; try again
 ├── ExportUnreadable        a public reader finds something else in an export than was written (models/export)
@@ -103,6 +104,12 @@ class Gone(EarthSynthError):
 
 class Conflict(EarthSynthError):
     default_code = "conflict"
+
+
+class InProgress(Conflict):
+    default_code = "idempotency_in_progress"
+    retryable = True
+    retry_after_seconds = 1
 
 
 class Overloaded(EarthSynthError):

@@ -14,7 +14,7 @@ from models.export.options import ExportOptions
 from models.export.splits import check_split_name
 from models.model_card import ModelCard, check_categories, rarity_warnings
 from worker.mask_sets import MaskSetRecord
-from worker.specs import Rendering, RenderingRequest, Text
+from worker.specs import JobRequest, Rendering, RenderingRequest, Text
 
 MAX_SAMPLES = 1_000_000
 MAX_SAMPLES_PER_MASK = 1000
@@ -98,7 +98,7 @@ class DatasetSpec(Rendering):
         return self.masks * (self.samples_per_mask or 0)
 
 
-class DatasetRequest(RenderingRequest):
+class DatasetRequest(RenderingRequest, JobRequest):
     """What a client asks of a data set."""
 
     name: Text = Field(
@@ -134,14 +134,14 @@ class DatasetRequest(RenderingRequest):
         return self
 
 
-class ExportRequest(ExportOptions):
+class ExportRequest(ExportOptions, JobRequest):
     """An export of a data set: its format and options, and other splits than the data set's own."""
 
     splits: Splits | None = None
 
     @property
     def options(self) -> ExportOptions:
-        return ExportOptions(**self.model_dump(exclude={"splits"}))
+        return ExportOptions(**self.model_dump(include=set(ExportOptions.model_fields)))
 
 
 class ExportSpec(BaseModel):

@@ -8,21 +8,24 @@ from models.errors import Conflict
 from models.export.options import ExportOptions
 from worker.dataset_specs import DatasetSpec, ExportSpec
 from worker.intake import Intake
-from worker.jobs import Job, new_job_id
+from worker.jobs import Job, OwnData
 from worker.layout import export_marker_key, exports_prefix
 from worker.results import store_request
 from worker.selection import Selection, current_selection, read_selection
 from worker.storage import Storage
 
 
-def submit_export(
-    intake: Intake,
-    dataset: Job,
-    options: ExportOptions,
-    splits: dict[str, float] | None = None,
-) -> Job:
-    """Accepts an export of what the data set delivers now. Raises Conflict while there is nothing to export."""
-    selection = current_selection(intake.storage, dataset) if dataset.ended else None
+def submit_export(intake: Intake, dataset: Job, spec: ExportSpec, job_id: str, own: OwnData) -> Job:
+    """Accepts the export."""
+    _mark(intake, dataset, job_id)
+    return intake.submit(dataset.tenant, spec, dataset.model, (), job_id=job_id, own=own)
+
+
+def resolve_export(
+    storage: Storage, dataset: Job, options: ExportOptions, splits: dict[str, float] | None = None
+) -> ExportSpec:
+    """An export of what the data set delivers now. Raises Conflict while there is nothing to export."""
+    selection = current_selection(storage, dataset) if dataset.ended else None
     if selection is None:
         raise Conflict(
             f"The data set is {dataset.status}; it can be exported when it has ended with samples.",
@@ -30,10 +33,7 @@ def submit_export(
         )
     if not selection.counts.accepted:
         raise Conflict("No sample was accepted, so there is nothing to export.", code="dataset_empty")
-    export_id = new_job_id()
-    _mark(intake, dataset, export_id)
-    spec = _spec(dataset, selection, options, splits)
-    return intake.submit(dataset.tenant, spec, dataset.model, (), job_id=export_id)
+    return _spec(dataset, selection, options, splits)
 
 
 def promise_exports(intake: Intake, dataset: Job, selection: Selection, asked: DatasetSpec) -> None:
@@ -44,7 +44,9 @@ def promise_exports(intake: Intake, dataset: Job, selection: Selection, asked: D
     for export_id, options in zip(selection.exports, asked.formats, strict=True):
         _mark(intake, dataset, export_id)
         spec = _spec(dataset, selection, options, None)
-        store_request(intake.storage, intake.draft(dataset.tenant, spec, dataset.model, (), job_id=export_id))
+        own = OwnData(custom_id=dataset.custom_id, metadata=dataset.metadata)
+        promised = intake.draft(dataset.tenant, spec, dataset.model, (), job_id=export_id, own=own)
+        store_request(intake.storage, promised)
 
 
 def start_exports(intake: Intake, dataset: Job) -> None:

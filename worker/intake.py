@@ -11,7 +11,20 @@ from numpy.typing import NDArray
 
 from models.errors import Conflict, NotFound, Overloaded
 from models.masks import DecodedMask, Encoding, category_shares, decode_mask, encode_png
-from worker.jobs import Counts, Frozen, Job, JobKind, JobStatus, ModelRef, Progress, expiry, new_job_id, now
+from worker.jobs import (
+    NOTHING_OWN,
+    Counts,
+    Frozen,
+    Job,
+    JobKind,
+    JobStatus,
+    ModelRef,
+    OwnData,
+    Progress,
+    expiry,
+    new_job_id,
+    now,
+)
 from worker.layout import JOB_ID, MASK_ID, mask_key, mask_record_key
 from worker.queue import depth, enqueue, queue_of, withdraw
 from worker.results import adopt, end, read_request, read_result, store_request
@@ -53,6 +66,29 @@ class MaskRecord(Frozen):
     warnings: tuple[str, ...] = ()
 
 
+def record_of(decoded: DecodedMask, png: bytes) -> MaskRecord:
+    """What is known of the mask that `png` holds."""
+    height, width = decoded.ids.shape
+    return MaskRecord(
+        id=f"msk_{hashlib.sha256(png).hexdigest()}",
+        width=width,
+        height=height,
+        encoding=decoded.encoding.value,
+        ontology=decoded.ontology,
+        categories=tuple(
+            MaskCategory(
+                id=found.id,
+                name=found.name,
+                pixels=found.pixels,
+                share=found.share,
+                components=found.components,
+            )
+            for found in category_shares(decoded.ids)
+        ),
+        warnings=decoded.warnings,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """The front half's resources, wired once a process."""
@@ -64,26 +100,8 @@ class Intake:
     def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
         """Stores the mask under its content's sha256; the flag says whether it is new."""
         png = encode_png(decoded.ids)
-        sha256 = hashlib.sha256(png).hexdigest()
-        height, width = decoded.ids.shape
-        record = MaskRecord(
-            id=f"msk_{sha256}",
-            width=width,
-            height=height,
-            encoding=decoded.encoding.value,
-            ontology=decoded.ontology,
-            categories=tuple(
-                MaskCategory(
-                    id=found.id,
-                    name=found.name,
-                    pixels=found.pixels,
-                    share=found.share,
-                    components=found.components,
-                )
-                for found in category_shares(decoded.ids)
-            ),
-            warnings=decoded.warnings,
-        )
+        record = record_of(decoded, png)
+        sha256 = record.id.removeprefix("msk_")
         created = self.storage.create(mask_key(tenant, sha256), png, "image/png")
         self.storage.create(
             mask_record_key(tenant, sha256), record.model_dump_json().encode(), "application/json"
@@ -109,11 +127,15 @@ class Intake:
         *,
         job_id: str | None = None,
         progress: Progress | None = None,
+        own: OwnData = NOTHING_OWN,
     ) -> Job:
-        """Accepts the job: durable in storage first, then known, then queued."""
+        """Accepts the job: durable in storage first, then known, then queued.
+
+        A job whose id was stored before is as it was accepted then.
+        """
         self.check_room(JobKind(spec.kind))
-        job = self.draft(tenant, spec, model, warnings, job_id=job_id, progress=progress)
-        store_request(self.storage, job)
+        job = self.draft(tenant, spec, model, warnings, job_id=job_id, progress=progress, own=own)
+        job = store_request(self.storage, job)
         self.store.create(job)
         enqueue(self.store.redis, job)
         return job
@@ -132,6 +154,7 @@ class Intake:
         *,
         job_id: str | None = None,
         progress: Progress | None = None,
+        own: OwnData = NOTHING_OWN,
     ) -> Job:
         """The record of a new job, which nobody but the caller knows yet.
 
@@ -149,6 +172,8 @@ class Intake:
             request=spec.model_dump(mode="json"),
             model=model,
             warnings=warnings,
+            custom_id=own.custom_id,
+            metadata=own.metadata,
         )
 
     def find(self, tenant: str, job_id: str) -> Job:

@@ -125,6 +125,16 @@ def model_ref(card: ModelCard) -> ModelRef:
     return ModelRef(name=card.name, version=card.version, sha256=card.digest)
 
 
+class OwnData(Frozen):
+    """What the caller calls the job, and says of it: kept and given back, never read."""
+
+    custom_id: str | None = None
+    metadata: dict[str, str] = Field(default_factory=dict)
+
+
+NOTHING_OWN = OwnData()
+
+
 class JobError(Frozen):
     code: str
     detail: str
@@ -163,7 +173,9 @@ class Job(Frozen):
         if status not in _MOVES.get(self.status, set()):
             raise Conflict(f"Job {self.id} is {self.status} and cannot become {status}.", code="job_ended")
         if status in TERMINAL:
-            changes = {"finished_at": now(), "phase": None} | changes
+            at = now()
+            kept = self.expires_at and at + (self.expires_at - self.created_at)  # as long again from its end
+            changes = {"finished_at": at, "expires_at": kept, "phase": None} | changes
         return self.model_copy(update={"status": status, **changes})
 
 

@@ -25,6 +25,11 @@ def api_key_revocation_key(key_id: str) -> str:
     return f"{API_KEYS_PREFIX}{key_id}/revoked.json"
 
 
+def idempotency_prefix(tenant: str, digest: str, use: int) -> str:
+    """Of one use of a caller's Idempotency-Key; when it has expired, the next use has the next number."""
+    return f"{tenant}/idempotency/{digest}/{use:04d}/"
+
+
 def mask_key(tenant: str, mask_sha256: str) -> str:
     return f"{tenant}/masks/{mask_sha256}.png"
 

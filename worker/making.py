@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ from worker.samples import (
 )
 from worker.selection import as_recorded
 from worker.specs import Rendering
+from worker.speeds import note_speed
 
 UNFILTERED_SAMPLES = 32  # about so many of a data set are kept whatever the rules say
 _UNFILTERED_SALT = 0x9E3779B9
@@ -83,6 +85,7 @@ def make_samples(
     )
     keeper = _Keeper(run, how, rules, unfiltered_of)
     tries = [(one, one.first_try) for one in wanted]
+    began = time.monotonic()
     while tries:
         run.batches = math.ceil(len(tries) / batch_size)
         run.enter(Phase.SYNTHESIS)
@@ -105,6 +108,12 @@ def make_samples(
             for (one, number), status in zip(tries, statuses, strict=True)
             if status is SampleStatus.REJECTED
         ]
+    note_speed(
+        run.resources.store.redis,
+        how.model,
+        work=how.work * run.made.generated,
+        seconds=time.monotonic() - began,
+    )
 
 
 def _one_pass(

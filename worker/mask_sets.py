@@ -89,8 +89,12 @@ def keep_mask_set(
     return KeptMaskSet(record, created, tuple(refused), source.ignored)
 
 
-def from_mask_ids(intake: Intake, tenant: str, mask_ids: Sequence[str]) -> MaskSetRecord:
+def from_mask_ids(
+    intake: Intake, tenant: str, mask_ids: Sequence[str], *, keep: bool = True
+) -> MaskSetRecord:
     """The set of these stored masks in this order; each is a group of its own, under its id.
+
+    Without `keep` it is only looked at, not stored.
 
     Raises NotFound (mask_not_found) that names the absent ones, InvalidInput (too_many_masks, mask_missing).
     """
@@ -129,7 +133,8 @@ def from_mask_ids(intake: Intake, tenant: str, mask_ids: Sequence[str]) -> MaskS
                     pixels={category.id: category.pixels for category in mask.categories},
                     warnings=mask.warnings,
                 )
-        return draft.store(intake.storage, tenant, draft.record(len(set(mask_ids))))[0]
+        record = draft.record(len(set(mask_ids)))
+        return draft.store(intake.storage, tenant, record)[0] if keep else record
 
 
 def _refusal(refused: Sequence[Refusal], files: int, *, partial: bool) -> InvalidInput:

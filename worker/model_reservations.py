@@ -26,27 +26,35 @@ def reserve_version(storage: Storage, tenant: str, name: str, job_id: str, *, ne
     has not ended will publish it.
     """
     while True:
-        published, reserved, last = _numbers(storage, tenant, name)
-        for version in reserved - published:
-            held = read_reservation(storage, tenant, name, version)
-            if held is not None and held.job_id == job_id:
-                return version
-            if held is not None and _is_open(storage, tenant, held):
-                raise Conflict(
-                    f"Training {held.job_id} is making {name}@{version}: wait until it has ended, or choose "
-                    "another name.",
-                    code="model_name_in_use",
-                )
-        if published and not new_version:
-            raise Conflict(
-                f"There is a model {name} already: choose another name, or say new_version to make "
-                f"{name}@{last + 1}.",
-                code="model_name_in_use",
-            )
-        version = str(last + 1)
+        version = free_version(storage, tenant, name, job_id, new_version=new_version)
         body = Reservation(job_id=job_id, at=now()).model_dump_json().encode()
         if storage.create(model_reservation_key(tenant, name, version), body, "application/json"):
             return version
+        held = read_reservation(storage, tenant, name, version)
+        if held is not None and held.job_id == job_id:
+            return version
+
+
+def free_version(storage: Storage, tenant: str, name: str, job_id: str, *, new_version: bool) -> str:
+    """The number that the job would get, or has. Raises as `reserve_version` does, which reserves it."""
+    published, reserved, last = _numbers(storage, tenant, name)
+    for version in reserved - published:
+        held = read_reservation(storage, tenant, name, version)
+        if held is not None and held.job_id == job_id:
+            return version
+        if held is not None and _is_open(storage, tenant, held):
+            raise Conflict(
+                f"Training {held.job_id} is making {name}@{version}: wait until it has ended, or choose "
+                "another name.",
+                code="model_name_in_use",
+            )
+    if published and not new_version:
+        raise Conflict(
+            f"There is a model {name} already: choose another name, or say new_version to make "
+            f"{name}@{last + 1}.",
+            code="model_name_in_use",
+        )
+    return str(last + 1)
 
 
 def read_reservation(storage: Storage, tenant: str, name: str, version: str) -> Reservation | None:

@@ -39,7 +39,7 @@ from worker.model_manifest import (
     read_manifest,
 )
 from worker.model_pointers import latest, point, point_back
-from worker.model_reservations import published_versions, read_reservation, reserve_version
+from worker.model_reservations import free_version, published_versions, read_reservation, reserve_version
 from worker.remembered import Remembered
 from worker.storage import Storage
 
@@ -131,6 +131,15 @@ class ModelRegistry:
         Raises InvalidInput (invalid_model_name), or Conflict (model_name_in_use): a shipped model's name, one that
         has versions unless `new_version`, or one that a training which has not ended will publish.
         """
+        self._check_own_name(name)
+        return reserve_version(self.storage, tenant, name, job_id, new_version=new_version)
+
+    def free_version(self, tenant: str, name: str, *, new_version: bool) -> str:
+        """The version that a training would reserve now; raises as `reserve` does."""
+        self._check_own_name(name)
+        return free_version(self.storage, tenant, name, "", new_version=new_version)
+
+    def _check_own_name(self, name: str) -> None:
         _check_name(name)
         if name in RESERVED_NAMES or name in self._cards:
             raise Conflict(
@@ -138,7 +147,6 @@ class ModelRegistry:
                 code="model_name_in_use",
                 errors=[FieldError("/name", "is a name of this release")],
             )
-        return reserve_version(self.storage, tenant, name, job_id, new_version=new_version)
 
     def publish(
         self,

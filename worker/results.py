@@ -63,9 +63,12 @@ class Result(Frozen):
     training: TrainingOutcome | None = None
 
 
-def store_request(storage: Storage, job: Job) -> None:
-    """Makes the job durable: from here on it will end, whatever is lost."""
-    storage.create(request_key(job.tenant, job.id), job.model_dump_json().encode(), "application/json")
+def store_request(storage: Storage, job: Job) -> Job:
+    """Makes the job durable: from here on it will end, whatever is lost. The first one stored under its id wins."""
+    created = storage.create(
+        request_key(job.tenant, job.id), job.model_dump_json().encode(), "application/json"
+    )
+    return job if created else read_request(storage, job.tenant, job.id) or job
 
 
 def read_request(storage: Storage, tenant: str, job_id: str) -> Job | None:

@@ -19,6 +19,7 @@ from models.errors import CategoryMismatch, FieldError, InvalidInput
 from models.masks import DecodedMask, Encoding, SizePolicy, decode_mask
 from models.model_card import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
 from models.rfilter.rules import Policy, RuleName
+from worker.jobs import OwnData
 
 MAX_IMAGES = 16
 
@@ -113,6 +114,11 @@ class Rendering(BaseModel):
     size_policy: SizePolicy = SizePolicy.RESIZE
     filter: FilterSpec = FilterSpec()
 
+    @property
+    def work(self) -> int:
+        """Of one picture: pixels x denoising steps, by which pictures of one model take their time."""
+        return self.width * self.height * self.num_inference_steps
+
 
 class GenerationSpec(Rendering):
     """One mask, a few pictures, every default filled in: what is stored, queued by id, and read by the task."""
@@ -177,7 +183,29 @@ class RenderingRequest(BaseModel):
         }
 
 
-class GenerationRequest(RenderingRequest):
+_MetadataKey = Annotated[Text, Field(min_length=1, max_length=64)]
+_MetadataValue = Annotated[Text, Field(max_length=500)]
+
+
+class JobRequest(BaseModel):
+    """What every request for a job may say besides."""
+
+    custom_id: Text | None = Field(
+        None, min_length=1, max_length=128, description="your own name of the job; need not be unique"
+    )
+    metadata: Annotated[dict[_MetadataKey, _MetadataValue], BeforeValidator(json_text)] = Field(
+        default_factory=dict, max_length=16, description="your own words on the job, given back with it"
+    )
+    validate_only: bool = Field(
+        False, description="check everything and estimate the work; nothing is kept or started"
+    )
+
+    @property
+    def own(self) -> OwnData:
+        return OwnData(custom_id=self.custom_id, metadata=self.metadata)
+
+
+class GenerationRequest(RenderingRequest, JobRequest):
     """What a client asks, before the model's defaults and the mask's categories are filled in."""
 
     mask_id: str | None = Field(

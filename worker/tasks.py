@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from functools import cache
 
@@ -25,6 +26,7 @@ from worker.run import Run
 from worker.scratch import scratch_folder
 from worker.selection import read_calibration
 from worker.specs import GenerationSpec
+from worker.speeds import note_speed
 
 
 def generate(run: Run) -> None:
@@ -90,6 +92,13 @@ def export(run: Run) -> None:
     run.enter(Phase.EXPORT)
     with scratch_folder() as scratch:
         folder = scratch / "export"
+        began = time.monotonic()
         report = write_export(run, spec, dataset, folder)
         run.enter(Phase.UPLOAD)
         run.export = store_export(run, dataset, spec, folder, report)
+        note_speed(
+            run.resources.store.redis,
+            f"export {spec.options.format}",
+            work=spec.samples,
+            seconds=time.monotonic() - began,
+        )

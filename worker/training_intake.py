@@ -3,24 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from models.cfcomp.recipe import Recipe
 from models.errors import Conflict, FieldError, InvalidInput, NotFound, UnknownModel
 from models.model_card import ModelCard
 from worker.intake import Intake
-from worker.jobs import Job, JobKind, ModelRef, new_job_id
+from worker.jobs import Job, JobKind, ModelRef
 from worker.registry import ModelRegistry
 from worker.training_set_manifest import TrainingSetRecord, find_training_set
 from worker.training_specs import TrainingRequest, TrainingSpec, resolve_recipe
 
 
-def submit_training(intake: Intake, registry: ModelRegistry, tenant: str, asked: TrainingRequest) -> Job:
-    """Accepts the training. What is wrong is said before anything is reserved or stored.
+@dataclass(frozen=True, slots=True)
+class ResolvedTraining:
+    """What would be trained, every default filled in; its version has no number yet."""
+
+    base: ModelCard
+    training_set: TrainingSetRecord
+    recipe: Recipe
+    warnings: tuple[str, ...]
+
+
+def resolve_training(
+    intake: Intake, registry: ModelRegistry, tenant: str, asked: TrainingRequest
+) -> ResolvedTraining:
+    """The training that is asked for; nothing is reserved or stored.
 
     Raises:
         UnknownModel: the base. NotFound: training_set_not_found, mask_not_found, training_not_found.
         InvalidInput: unsupported_size, invalid_model_name, resume_mismatch; pydantic's, for values that do not go
-            together. Conflict: model_name_in_use, training_not_ended. Overloaded.
+            together. Conflict: training_not_ended.
     """
     base = find_base(registry, tenant, asked.base_model)
     training_set = find_training_set(intake.storage, tenant, asked.training_set_id)
@@ -32,21 +45,39 @@ def submit_training(intake: Intake, registry: ModelRegistry, tenant: str, asked:
         _check_resumed(
             intake, tenant, asked.resume_from, set_id=training_set.id, base_model=model, recipe=recipe
         )
+    return ResolvedTraining(
+        base, training_set, recipe, (*training_set.warnings, *_warnings(training_set, base, recipe))
+    )
+
+
+def submit_training(
+    intake: Intake,
+    registry: ModelRegistry,
+    tenant: str,
+    asked: TrainingRequest,
+    resolved: ResolvedTraining,
+    job_id: str,
+) -> Job:
+    """Accepts the training. Raises InvalidInput (invalid_model_name), Conflict (model_name_in_use), Overloaded."""
     intake.check_room(JobKind.TRAINING)
-    job_id = new_job_id()
     version = registry.reserve(tenant, asked.name, job_id, new_version=asked.new_version)
-    spec = TrainingSpec(
-        training_set_id=training_set.id,
-        base_model=model,
+    spec = training_spec(asked, resolved, version)
+    made = ModelRef(name=asked.name, version=version, sha256=None)
+    return intake.submit(
+        tenant, spec, made, resolved.warnings, job_id=job_id, progress=spec.progress, own=asked.own
+    )
+
+
+def training_spec(asked: TrainingRequest, resolved: ResolvedTraining, version: str) -> TrainingSpec:
+    return TrainingSpec(
+        training_set_id=resolved.training_set.id,
+        base_model=f"{resolved.base.name}@{resolved.base.version}",
         name=asked.name,
         version=version,
-        pairs=training_set.pairs,
-        recipe=recipe,
+        pairs=resolved.training_set.pairs,
+        recipe=resolved.recipe,
         resume_from=asked.resume_from,
     )
-    made = ModelRef(name=asked.name, version=version, sha256=None)
-    warnings = (*training_set.warnings, *_warnings(training_set, base, recipe))
-    return intake.submit(tenant, spec, made, warnings, job_id=job_id, progress=spec.progress)
 
 
 def find_base(registry: ModelRegistry, tenant: str, wanted: str | None) -> ModelCard:

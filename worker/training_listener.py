@@ -16,6 +16,7 @@ from models.cfcomp.listener import StepReport, StopSoon
 from worker.jobs import Progress
 from worker.layout import history_prefix, tensorboard_prefix, validations_prefix
 from worker.run import Run, patiently
+from worker.speeds import note_speed
 from worker.training_reports import HistoryRow, ValidationRecord
 from worker.training_specs import TrainingSpec
 
@@ -65,6 +66,13 @@ class TrainingListener:
                 metrics={name: value for name, value in report.metrics.items() if math.isfinite(value)},
             )
         )
+        if report.step == recipe.steps:
+            note_speed(
+                self._run.resources.store.redis,
+                f"training {self._spec.base_model}",
+                work=report.images_per_second * recipe.resolution**2,
+                seconds=1.0,
+            )
         is_stopping = self._run.resources.stopping()
         if is_stopping or report.step % recipe.checkpoint_every == 0 or report.step == recipe.steps:
             self._store_history(report.step)

@@ -12,12 +12,12 @@ from models.conditions import MAX_SEED
 from models.errors import FieldError, InvalidInput
 from models.model_card import ModelCard
 from worker.jobs import Frozen, Progress
-from worker.specs import plain_text
+from worker.specs import JobRequest, plain_text
 
 _Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain_text)]
 
 
-class TrainingRequest(Recipe):
+class TrainingRequest(Recipe, JobRequest):
     """A recipe, of which whatever is not said is what suits the base; what to train, on what, and how to call it."""
 
     training_set_id: _Text = Field(description="tset_<sha256>, see POST /v1/training-sets")

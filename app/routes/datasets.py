@@ -5,20 +5,22 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from app.accepting import CheckedView, Waits, answer_job, checked
 from app.auth import Reads, Writes
 from app.bodies import parse_json
 from app.dataset_views import DatasetView, ExportPage, ExportView, dataset_view, export_view
 from app.dependencies import AppResources, DatasetId, Resources
+from app.idempotency import Repeats
 from app.openapi import json_body, refusals, success
 from app.pages import Cursor, Limit, sample_page
-from app.schemas import JobView, SamplePage, job_view
-from app.waiting import MAX_WAIT_SECONDS, preference, wait_for_end
+from app.schemas import JobView, SamplePage
 from models.errors import NotFound
-from worker.dataset_specs import DatasetRequest, ExportRequest, resolve_dataset
-from worker.exporting import exports_of, submit_export
+from models.model_card import ModelCard
+from worker.dataset_specs import DatasetRequest, DatasetSpec, ExportRequest, resolve_dataset
+from worker.exporting import exports_of, resolve_export, submit_export
 from worker.jobs import Job, JobKind, model_ref
 from worker.mask_sets import MaskSetRecord, find_mask_set, from_mask_ids
 from worker.selection import current_selection, filter_anew
@@ -27,31 +29,26 @@ from worker.window import shard_images
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-Wait = Annotated[float | None, Query(ge=0, le=MAX_WAIT_SECONDS)]
-Prefer = Annotated[str | None, Header()]
 ExportId = Annotated[str, Path(description="the export job's id", max_length=200)]
 
 
 @router.post(
     "",
     status_code=202,
-    response_model=JobView,
-    responses=success(200, "the job, which ended in time", model=JobView)
-    | refusals(400, 404, 413, 415, 422, 429, 503),
+    response_model=JobView | CheckedView,
+    responses=success(200, "the job, which ended in time; or what was checked", model=JobView | CheckedView)
+    | refusals(400, 404, 409, 410, 413, 415, 422, 429, 503),
     openapi_extra=json_body(DatasetRequest),
 )
 async def create_dataset(
-    request: Request,
-    response: Response,
-    found: Resources,
-    tenant: Writes,
-    prefer: Prefer = None,
-    wait: Wait = None,
-) -> JobView:
+    request: Request, response: Response, found: Resources, tenant: Writes, once: Repeats, wanted: Waits
+) -> JobView | CheckedView:
     """Makes a data set: condition sampling, synthesis, R-Filter and labels for every mask, in shards."""
     asked = await parse_json(request, DatasetRequest)
-    job = await run_in_threadpool(_accept, found, tenant, asked)
-    return await _answer(found, response, job, preference(prefer, wait))
+    if asked.validate_only:
+        return await run_in_threadpool(_check, found, response, tenant, asked)
+    job = await once.job(asked, lambda job_id: _accept(found, tenant, asked, job_id))
+    return await answer_job(found, response, job, wanted)
 
 
 @router.get("/{dataset_id}", response_model=DatasetView, responses=refusals(404, 422, 503))
@@ -74,21 +71,23 @@ def get_samples(
 @router.post(
     "/{dataset_id}/refilter",
     response_model=DatasetView,
-    responses=refusals(400, 404, 409, 413, 415, 422, 503),
+    responses=refusals(400, 404, 409, 410, 413, 415, 422, 503),
     openapi_extra=json_body(FilterSpec),
 )
-async def refilter(request: Request, dataset_id: DatasetId, found: Resources, tenant: Writes) -> DatasetView:
+async def refilter(
+    request: Request, dataset_id: DatasetId, found: Resources, tenant: Writes, once: Repeats
+) -> DatasetView | Response:
     """Chooses the samples again by another policy or other thresholds, from stored scores: no GPU, no new picture."""
     asked = await parse_json(request, FilterSpec)
-    return await run_in_threadpool(_refilter, found, tenant, dataset_id, asked)
+    return await once.answer(asked, lambda: run_in_threadpool(_refilter, found, tenant, dataset_id, asked))
 
 
 @router.post(
     "/{dataset_id}/exports",
     status_code=202,
-    response_model=JobView,
-    responses=success(200, "the job, which ended in time", model=JobView)
-    | refusals(400, 404, 409, 413, 415, 422, 429, 503),
+    response_model=JobView | CheckedView,
+    responses=success(200, "the job, which ended in time; or what was checked", model=JobView | CheckedView)
+    | refusals(400, 404, 409, 410, 413, 415, 422, 429, 503),
     openapi_extra=json_body(ExportRequest),
 )
 async def create_export(
@@ -97,13 +96,15 @@ async def create_export(
     dataset_id: DatasetId,
     found: Resources,
     tenant: Writes,
-    prefer: Prefer = None,
-    wait: Wait = None,
-) -> JobView:
+    once: Repeats,
+    wanted: Waits,
+) -> JobView | CheckedView:
     """Writes the current selection in one format: an archive, read back by public readers before it is ready."""
     asked = await parse_json(request, ExportRequest)
-    job = await run_in_threadpool(_export, found, tenant, dataset_id, asked)
-    return await _answer(found, response, job, preference(prefer, wait))
+    if asked.validate_only:
+        return await run_in_threadpool(_check_export, found, response, tenant, dataset_id, asked)
+    job = await once.job(asked, lambda job_id: _export(found, tenant, dataset_id, asked, job_id))
+    return await answer_job(found, response, job, wanted)
 
 
 @router.get("/{dataset_id}/exports", response_model=ExportPage, responses=refusals(404, 422, 503))
@@ -123,19 +124,40 @@ def get_export(dataset_id: DatasetId, export_id: ExportId, found: Resources, ten
     return _export_view(found, tenant, _dataset(found, tenant, dataset_id), export_id)
 
 
-def _accept(found: AppResources, tenant: str, asked: DatasetRequest) -> Job:
+def _accept(found: AppResources, tenant: str, asked: DatasetRequest, job_id: str) -> Job:
+    card, spec, warnings = _resolve(found, tenant, asked, keep=True)
+    return found.intake.submit(tenant, spec, model_ref(card), warnings, job_id=job_id, own=asked.own)
+
+
+def _check(found: AppResources, response: Response, tenant: str, asked: DatasetRequest) -> CheckedView:
+    card, spec, warnings = _resolve(found, tenant, asked, keep=False)
+    return checked(
+        found,
+        response,
+        spec,
+        model_ref(card),
+        warnings,
+        images=spec.samples,
+        work=spec.work * spec.samples,
+        measured_as=spec.model,
+    )
+
+
+def _resolve(
+    found: AppResources, tenant: str, asked: DatasetRequest, *, keep: bool
+) -> tuple[ModelCard, DatasetSpec, tuple[str, ...]]:
     intake = found.intake
     card = found.registry.find(tenant, asked.model)
-    masks = _masks(found, tenant, asked)
+    masks = _masks(found, tenant, asked, keep=keep)
     size = shard_images(intake.settings, intake.store, card)
     spec, warnings = resolve_dataset(asked, masks, card, shard_images=size)
-    return intake.submit(tenant, spec, model_ref(card), (*masks.warnings, *warnings))
+    return card, spec, (*masks.warnings, *warnings)
 
 
-def _masks(found: AppResources, tenant: str, asked: DatasetRequest) -> MaskSetRecord:
+def _masks(found: AppResources, tenant: str, asked: DatasetRequest, *, keep: bool) -> MaskSetRecord:
     if asked.masks.mask_set_id is not None:
         return find_mask_set(found.intake.storage, tenant, asked.masks.mask_set_id)
-    return from_mask_ids(found.intake, tenant, asked.masks.mask_ids or ())
+    return from_mask_ids(found.intake, tenant, asked.masks.mask_ids or (), keep=keep)
 
 
 def _dataset(found: AppResources, tenant: str, dataset_id: str) -> Job:
@@ -155,8 +177,27 @@ def _refilter(found: AppResources, tenant: str, dataset_id: str, asked: FilterSp
     return dataset_view(job, selection, found.intake.store.redis)
 
 
-def _export(found: AppResources, tenant: str, dataset_id: str, asked: ExportRequest) -> Job:
-    return submit_export(found.intake, _dataset(found, tenant, dataset_id), asked.options, asked.splits)
+def _export(found: AppResources, tenant: str, dataset_id: str, asked: ExportRequest, job_id: str) -> Job:
+    dataset = _dataset(found, tenant, dataset_id)
+    spec = resolve_export(found.intake.storage, dataset, asked.options, asked.splits)
+    return submit_export(found.intake, dataset, spec, job_id, asked.own)
+
+
+def _check_export(
+    found: AppResources, response: Response, tenant: str, dataset_id: str, asked: ExportRequest
+) -> CheckedView:
+    dataset = _dataset(found, tenant, dataset_id)
+    spec = resolve_export(found.intake.storage, dataset, asked.options, asked.splits)
+    return checked(
+        found,
+        response,
+        spec,
+        dataset.model,
+        (),
+        images=spec.samples,
+        work=spec.samples,
+        measured_as=f"export {spec.options.format}",
+    )
 
 
 def _export_view(found: AppResources, tenant: str, dataset: Job, export_id: str) -> ExportView:
@@ -168,19 +209,3 @@ def _export_view(found: AppResources, tenant: str, dataset: Job, export_id: str)
     if job.kind is not JobKind.EXPORT or job.request["dataset_id"] != dataset.id:
         raise absent
     return export_view(job, found.intake.storage)
-
-
-async def _answer(
-    found: AppResources, response: Response, job: Job, wanted: tuple[float, str | None]
-) -> JobView:
-    """The accepted job; or the ended one, where the client waits and it ends in time."""
-    seconds, applied = wanted
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    if applied:
-        response.headers["Preference-Applied"] = applied
-    if seconds and await wait_for_end(found.async_redis, job.id, seconds):
-        response.status_code = 200
-    else:
-        response.headers["Retry-After"] = "1"
-    current = await run_in_threadpool(found.intake.find, job.tenant, job.id)
-    return await run_in_threadpool(job_view, current, found.intake.store.redis)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
+from app.accepting import CheckedView, Waits, checked, current_view, ended_in_time
 from app.auth import Writes
 from app.bodies import from_base64, parse_body
 from app.dependencies import AppResources, Resources
+from app.idempotency import Repeats
 from app.openapi import body_of, refusals, success
 from app.schemas import FinishedJobView, JobView, job_view, sample_view
-from app.waiting import MAX_WAIT_SECONDS, preference, wait_for_end
 from models.errors import FieldError, InvalidInput
-from models.masks import decode_mask
-from worker.intake import MaskRecord
+from models.masks import decode_mask, encode_png
+from models.model_card import ModelCard
+from worker.intake import MaskRecord, record_of
 from worker.jobs import Job, model_ref
 from worker.results import read_result, read_samples
-from worker.specs import GenerationRequest, MaskFacts, resolve
+from worker.specs import GenerationRequest, GenerationSpec, MaskFacts, resolve
 
 router = APIRouter(tags=["generations"])
 
@@ -26,42 +26,62 @@ router = APIRouter(tags=["generations"])
 @router.post(
     "/v1/generations",
     status_code=202,
-    response_model=FinishedJobView | JobView,
-    responses=success(200, "the finished job, with its samples", model=FinishedJobView)
-    | refusals(400, 404, 413, 415, 422, 429, 503),
+    response_model=FinishedJobView | JobView | CheckedView,
+    responses=success(
+        200, "the ended job, with its samples; or what was checked", model=FinishedJobView | CheckedView
+    )
+    | refusals(400, 404, 409, 410, 413, 415, 422, 429, 503),
     openapi_extra=body_of(GenerationRequest, file="mask"),
 )
 async def create_generation(
-    request: Request,
-    response: Response,
-    found: Resources,
-    tenant: Writes,
-    prefer: Annotated[str | None, Header()] = None,
-    wait: Annotated[float | None, Query(ge=0, le=MAX_WAIT_SECONDS)] = None,
-) -> FinishedJobView | JobView:
+    request: Request, response: Response, found: Resources, tenant: Writes, once: Repeats, wanted: Waits
+) -> FinishedJobView | JobView | CheckedView:
     """Makes pictures from one mask. Answers 202 at once, or 200 with the pictures when asked to wait."""
     asked, file = await parse_body(request, GenerationRequest, file="mask", lists=("categories",))
-    seconds, applied = preference(prefer, wait)
-    job = await run_in_threadpool(_accept, found, tenant, asked, file)
-    response.headers["Location"] = f"/v1/jobs/{job.id}"
-    if applied:
-        response.headers["Preference-Applied"] = applied
-    if seconds and await wait_for_end(found.async_redis, job.id, seconds):
-        response.status_code = 200
+    if asked.validate_only:
+        return await run_in_threadpool(_check, found, response, tenant, asked, file)
+    job = await once.job(asked, lambda job_id: _accept(found, tenant, asked, file, job_id), file=file)
+    if await ended_in_time(found, response, job, wanted):
         return await run_in_threadpool(_finished, found, tenant, job.id)
-    response.headers["Retry-After"] = "1"
-    return await run_in_threadpool(_current, found, tenant, job.id)
+    return await run_in_threadpool(current_view, found, tenant, job.id)
 
 
-def _accept(found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None) -> Job:
+def _accept(
+    found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None, job_id: str
+) -> Job:
+    card, spec, warnings = _resolve(found, tenant, asked, file, keep=True)
+    return found.intake.submit(tenant, spec, model_ref(card), warnings, job_id=job_id, own=asked.own)
+
+
+def _check(
+    found: AppResources, response: Response, tenant: str, asked: GenerationRequest, file: bytes | None
+) -> CheckedView:
+    card, spec, warnings = _resolve(found, tenant, asked, file, keep=False)
+    return checked(
+        found,
+        response,
+        spec,
+        model_ref(card),
+        warnings,
+        images=spec.num_images,
+        work=spec.work * spec.num_images,
+        measured_as=spec.model,
+    )
+
+
+def _resolve(
+    found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None, *, keep: bool
+) -> tuple[ModelCard, GenerationSpec, tuple[str, ...]]:
     card = found.registry.find(tenant, asked.model)
-    mask = _mask(found, tenant, asked, file)
+    mask = _mask(found, tenant, asked, file, keep=keep)
     facts = MaskFacts(mask.id, mask.width, mask.height, [category.id for category in mask.categories])
     spec, warnings = resolve(asked, facts, card)
-    return found.intake.submit(tenant, spec, model_ref(card), (*mask.warnings, *warnings))
+    return card, spec, (*mask.warnings, *warnings)
 
 
-def _mask(found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None) -> MaskRecord:
+def _mask(
+    found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None, *, keep: bool
+) -> MaskRecord:
     given = [name for name, value in (("mask", file or asked.mask), ("mask_id", asked.mask_id)) if value]
     if file is not None and not file and asked.mask_id is None:
         given = ["mask"]
@@ -73,11 +93,9 @@ def _mask(found: AppResources, tenant: str, asked: GenerationRequest, file: byte
         return found.intake.find_mask(tenant, asked.mask_id)
     data = file if file is not None else from_base64(asked.mask or "", pointer="/mask")
     decoded = decode_mask(data, max_side=found.settings.max_mask_side)
+    if not keep:
+        return record_of(decoded, encode_png(decoded.ids))
     return found.intake.keep_mask(tenant, decoded)[0]
-
-
-def _current(found: AppResources, tenant: str, job_id: str) -> JobView:
-    return job_view(found.intake.find(tenant, job_id), found.intake.store.redis)
 
 
 def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Response
+from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
 from app.dependencies import JobId, Resources
+from app.idempotency import Repeats
 from app.openapi import refusals
 from app.pages import Cursor, Limit, invalid_cursor, sample_page
 from app.schemas import JobPage, JobView, SamplePage, job_view
@@ -48,8 +50,12 @@ def get_results(
 @router.post(
     "/{job_id}/cancel",
     response_model=JobView,
-    responses=refusals(404, 409, 422, 503),
+    responses=refusals(400, 404, 409, 410, 422, 503),
 )
-def cancel_job(job_id: JobId, found: Resources, tenant: Writes) -> JobView:
+async def cancel_job(job_id: JobId, found: Resources, tenant: Writes, once: Repeats) -> JobView | Response:
     """Cancels the job: at once while it waits, within one denoising step while it runs. May be repeated."""
-    return job_view(found.intake.cancel(tenant, job_id), found.intake.store.redis)
+
+    def cancel() -> JobView:
+        return job_view(found.intake.cancel(tenant, job_id), found.intake.store.redis)
+
+    return await once.answer(None, lambda: run_in_threadpool(cancel))

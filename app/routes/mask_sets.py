@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 from app.auth import Reads, Writes
 from app.bodies import parse_upload
 from app.dependencies import Resources
+from app.idempotency import Repeats
 from app.openapi import body_of, refusals, success
 from worker.mask_sets import (
     KeptMaskSet,
@@ -57,18 +58,22 @@ class CreatedMaskSetView(MaskSetView):
     status_code=201,
     response_model=CreatedMaskSetView,
     responses=success(200, "this set is known already", model=CreatedMaskSetView)
-    | refusals(400, 413, 415, 422, 503),
+    | refusals(400, 409, 413, 415, 422, 503),
     openapi_extra=body_of(MaskSetRequest, file="file"),
 )
 async def create_mask_set(
-    request: Request, response: Response, found: Resources, tenant: Writes
-) -> CreatedMaskSetView:
+    request: Request, response: Response, found: Resources, tenant: Writes, once: Repeats
+) -> CreatedMaskSetView | Response:
     """Checks every mask of a zip (or under an import prefix) and keeps them as one set, or says which are wrong."""
     async with parse_upload(request, MaskSetRequest) as (asked, file):
-        kept = await run_in_threadpool(keep_mask_set, found.intake, tenant, asked, file)
-    response.status_code = 201 if kept.created else 200
-    response.headers["Location"] = f"/v1/mask-sets/{kept.record.id}"
-    return _created_view(kept)
+
+        async def keep() -> CreatedMaskSetView:
+            kept = await run_in_threadpool(keep_mask_set, found.intake, tenant, asked, file)
+            response.status_code = 201 if kept.created else 200
+            response.headers["Location"] = f"/v1/mask-sets/{kept.record.id}"
+            return _created_view(kept)
+
+        return await once.answer(asked, keep, file=file)
 
 
 @router.get("/{set_id}", response_model=MaskSetView, responses=refusals(404, 422, 503))

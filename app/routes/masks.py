@@ -9,6 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from app.auth import Reads, Writes
 from app.bodies import from_base64, parse_body
 from app.dependencies import AppResources, MaskId, Resources
+from app.idempotency import Repeats
 from app.openapi import body_of, refusals, success
 from app.schemas import MaskView, mask_view
 from models.errors import FieldError, InvalidInput
@@ -33,16 +34,23 @@ class MaskRequest(MaskReading):
     "",
     status_code=201,
     response_model=MaskView,
-    responses=success(200, "this mask is known already", model=MaskView) | refusals(400, 413, 415, 422, 503),
+    responses=success(200, "this mask is known already", model=MaskView)
+    | refusals(400, 409, 413, 415, 422, 503),
     openapi_extra=body_of(MaskRequest, file="file"),
 )
-async def create_mask(request: Request, response: Response, found: Resources, tenant: Writes) -> MaskView:
+async def create_mask(
+    request: Request, response: Response, found: Resources, tenant: Writes, once: Repeats
+) -> MaskView | Response:
     """Reads a mask file bit for bit, or refuses it and says where and why."""
     asked, file = await parse_body(request, MaskRequest, file="file")
-    view, created = await run_in_threadpool(_keep, found, tenant, asked, file)
-    response.status_code = 201 if created else 200
-    response.headers["Location"] = f"/v1/masks/{view.id}"
-    return view
+
+    async def keep() -> MaskView:
+        view, created = await run_in_threadpool(_keep, found, tenant, asked, file)
+        response.status_code = 201 if created else 200
+        response.headers["Location"] = f"/v1/masks/{view.id}"
+        return view
+
+    return await once.answer(asked, keep, file=file)
 
 
 @router.get("/{mask_id}", response_model=MaskView, responses=refusals(404, 422, 503))

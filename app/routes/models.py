@@ -6,13 +6,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Trains
 from app.bodies import parse_json
 from app.dependencies import AppResources, Resources
+from app.idempotency import Repeats
 from app.openapi import json_body, refusals
 from models.model_card import ModelCard
 from worker.model_manifest import ModelFile
@@ -98,16 +99,26 @@ def get_model(name: ModelName, found: Resources, tenant: Reads) -> ModelDetailVi
 
 
 # Before the routes of a model: "default" is no model's name.
-@router.post("/default/rollback", response_model=ModelView, responses=refusals(409, 422, 500, 503))
-def rollback_default(found: Resources, tenant: Trains) -> ModelView:
+@router.post("/default/rollback", response_model=ModelView, responses=refusals(400, 409, 422, 500, 503))
+async def rollback_default(found: Resources, tenant: Trains, once: Repeats) -> ModelView | Response:
     """Makes the model of requests that name none the one it was before. Repeated, it goes back further."""
-    return _of(found, tenant, found.registry.rollback_default(tenant))
+
+    def roll_back() -> ModelView:
+        return _of(found, tenant, found.registry.rollback_default(tenant))
+
+    return await once.answer(None, lambda: run_in_threadpool(roll_back))
 
 
-@router.post("/{name}/default", response_model=ModelView, responses=refusals(422, 500, 503))
-def set_default(name: ModelName, found: Resources, tenant: Trains) -> ModelView:
+@router.post("/{name}/default", response_model=ModelView, responses=refusals(400, 409, 422, 500, 503))
+async def set_default(
+    name: ModelName, found: Resources, tenant: Trains, once: Repeats
+) -> ModelView | Response:
     """Makes it the model of requests that name none: `name`, whatever it will mean, or `name@version` for good."""
-    return _of(found, tenant, found.registry.set_default(tenant, name))
+
+    def set_it() -> ModelView:
+        return _of(found, tenant, found.registry.set_default(tenant, name))
+
+    return await once.answer(None, lambda: run_in_threadpool(set_it))
 
 
 @router.post(
@@ -116,17 +127,26 @@ def set_default(name: ModelName, found: Resources, tenant: Trains) -> ModelView:
     responses=refusals(400, 409, 413, 415, 422, 500, 503),
     openapi_extra=json_body(PromoteRequest),
 )
-async def promote(request: Request, name: PlainName, found: Resources, tenant: Trains) -> ModelView:
+async def promote(
+    request: Request, name: PlainName, found: Resources, tenant: Trains, once: Repeats
+) -> ModelView | Response:
     """Makes the name alone mean that version from now on; before the first promotion it means the newest."""
     asked = await parse_json(request, PromoteRequest)
-    card = await run_in_threadpool(found.registry.promote, tenant, name, asked.version)
-    return await run_in_threadpool(_of, found, tenant, card)
+
+    def promote_it() -> ModelView:
+        return _of(found, tenant, found.registry.promote(tenant, name, asked.version))
+
+    return await once.answer(asked, lambda: run_in_threadpool(promote_it))
 
 
-@router.post("/{name}/rollback", response_model=ModelView, responses=refusals(409, 422, 500, 503))
-def rollback(name: PlainName, found: Resources, tenant: Trains) -> ModelView:
+@router.post("/{name}/rollback", response_model=ModelView, responses=refusals(400, 409, 422, 500, 503))
+async def rollback(name: PlainName, found: Resources, tenant: Trains, once: Repeats) -> ModelView | Response:
     """Makes the name mean what it meant before the last promotion. Repeated, it goes back further."""
-    return _of(found, tenant, found.registry.rollback(tenant, name))
+
+    def roll_back() -> ModelView:
+        return _of(found, tenant, found.registry.rollback(tenant, name))
+
+    return await once.answer(None, lambda: run_in_threadpool(roll_back))
 
 
 def _of(found: AppResources, tenant: str, card: ModelCard) -> ModelView:

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 from app.auth import Reads, Trains
 from app.bodies import parse_json, parse_upload
 from app.dependencies import Resources
+from app.idempotency import Repeats
 from app.openapi import body_of, json_body, refusals, success
 from app.schemas import FileView
 from worker.training_preview import PreviewedPair, TrainingPreview, preview_training
@@ -82,18 +83,22 @@ class PreviewView(BaseModel):
     openapi_extra=body_of(TrainingSetRequest, file="file"),
 )
 async def create_training_set(
-    request: Request, response: Response, found: Resources, tenant: Trains
-) -> CreatedTrainingSetView:
+    request: Request, response: Response, found: Resources, tenant: Trains, once: Repeats
+) -> CreatedTrainingSetView | Response:
     """Checks every pair of a zip, or under an import prefix, and keeps the good ones as one set.
 
     The layout is EarthSynth's: `images/` and `masks/` with files of the same names, and `train.jsonl` where texts or
     other names are wanted. Tar files under the prefix are taken as WebDataset shards.
     """
     async with parse_upload(request, TrainingSetRequest) as (asked, file):
-        kept = await run_in_threadpool(keep_training_set, found.intake, tenant, asked, file)
-    response.status_code = 201 if kept.created else 200
-    response.headers["Location"] = f"/v1/training-sets/{kept.record.id}"
-    return _created_view(kept)
+
+        async def keep() -> CreatedTrainingSetView:
+            kept = await run_in_threadpool(keep_training_set, found.intake, tenant, asked, file)
+            response.status_code = 201 if kept.created else 200
+            response.headers["Location"] = f"/v1/training-sets/{kept.record.id}"
+            return _created_view(kept)
+
+        return await once.answer(asked, keep, file=file)
 
 
 @router.get("/training-sets/{set_id}", response_model=TrainingSetView, responses=refusals(404, 422, 503))
@@ -113,6 +118,7 @@ async def preview(
     request: Request,
     found: Resources,
     tenant: Trains,
+    once: Repeats,
     accept: Annotated[str, Header(description="image/png: the sheet itself")] = "",
 ) -> PreviewView | Response:
     """Draws what a training composes in its first steps, before any GPU time is spent.
@@ -121,13 +127,17 @@ async def preview(
     """
     asked = await parse_json(request, PreviewRequest)
     storage = found.intake.storage
-    made = await to_thread.run_sync(
-        preview_training, storage, found.registry, tenant, asked, limiter=found.preview_limiter
-    )
-    if "image/png" in accept and "application/json" not in accept:
-        return Response(made.sheet, media_type="image/png")
-    url, ends = storage.presign(made.key)
-    return _preview_view(made, SheetView(url=url, expires_at=ends, sha256=made.sha256))
+
+    async def make() -> PreviewView | Response:
+        made = await to_thread.run_sync(
+            preview_training, storage, found.registry, tenant, asked, limiter=found.preview_limiter
+        )
+        if "image/png" in accept and "application/json" not in accept:
+            return Response(made.sheet, media_type="image/png")
+        url, ends = storage.presign(made.key)
+        return _preview_view(made, SheetView(url=url, expires_at=ends, sha256=made.sha256))
+
+    return await once.answer(asked, make)
 
 
 def _facts(record: TrainingSetRecord) -> dict[str, object]:

@@ -9,15 +9,17 @@ from fastapi.responses import RedirectResponse
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
+from app.accepting import CheckedView, checked
 from app.auth import Reads, Trains
 from app.bodies import parse_json
-from app.dependencies import Resources
-from app.openapi import json_body, refusals
+from app.dependencies import AppResources, Resources
+from app.idempotency import Repeats
+from app.openapi import json_body, refusals, success
 from app.schemas import FileView, JobView, file_view, job_view
-from worker.jobs import Job
+from worker.jobs import Job, ModelRef
 from worker.results import TrainingOutcome, read_result
 from worker.storage import Storage
-from worker.training_intake import find_training, submit_training
+from worker.training_intake import find_training, resolve_training, submit_training, training_spec
 from worker.training_reports import (
     HistoryRow,
     read_history,
@@ -60,17 +62,22 @@ class TrainingView(JobView):
 @router.post(
     "",
     status_code=202,
-    response_model=JobView,
-    responses=refusals(400, 404, 409, 413, 415, 422, 429, 503),
+    response_model=JobView | CheckedView,
+    responses=success(200, "what was checked", model=CheckedView)
+    | refusals(400, 404, 409, 410, 413, 415, 422, 429, 503),
     openapi_extra=json_body(TrainingRequest),
 )
-async def create_training(request: Request, response: Response, found: Resources, tenant: Trains) -> JobView:
+async def create_training(
+    request: Request, response: Response, found: Resources, tenant: Trains, once: Repeats
+) -> JobView | CheckedView:
     """Trains on a kept training set. What is not said is what suits the base; the answer shows all of it.
 
     The model is usable as `name@version`, the job's `model`, as soon as the job has succeeded.
     """
     asked = await parse_json(request, TrainingRequest)
-    job = await run_in_threadpool(submit_training, found.intake, found.registry, tenant, asked)
+    if asked.validate_only:
+        return await run_in_threadpool(_check, found, response, tenant, asked)
+    job = await once.job(asked, lambda job_id: _accept(found, tenant, asked, job_id))
     response.headers["Location"] = f"/v1/jobs/{job.id}"
     response.headers["Retry-After"] = "5"
     return await run_in_threadpool(job_view, job, found.intake.store.redis)
@@ -99,6 +106,28 @@ def get_validation(
     job = find_training(found.intake, tenant, training_id)
     record = read_validation(found.intake.storage, job, step)
     return RedirectResponse(found.intake.storage.presign(record.sheet)[0])
+
+
+def _accept(found: AppResources, tenant: str, asked: TrainingRequest, job_id: str) -> Job:
+    resolved = resolve_training(found.intake, found.registry, tenant, asked)
+    return submit_training(found.intake, found.registry, tenant, asked, resolved, job_id)
+
+
+def _check(found: AppResources, response: Response, tenant: str, asked: TrainingRequest) -> CheckedView:
+    resolved = resolve_training(found.intake, found.registry, tenant, asked)
+    version = found.registry.free_version(tenant, asked.name, new_version=asked.new_version)
+    spec = training_spec(asked, resolved, version)
+    recipe = spec.recipe
+    return checked(
+        found,
+        response,
+        spec,
+        ModelRef(name=asked.name, version=version, sha256=None),
+        resolved.warnings,
+        images=recipe.steps * recipe.batch_size,
+        work=recipe.steps * recipe.batch_size * recipe.resolution**2,
+        measured_as=f"training {spec.base_model}",
+    )
 
 
 def _view(job: Job, seen: JobView, storage: Storage) -> TrainingView:

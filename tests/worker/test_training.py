@@ -19,7 +19,7 @@ from tests.models.zips import packed
 from tests.training_pairs import pair_files
 from tests.worker.test_lease import take
 from worker.intake import Intake
-from worker.jobs import Job, JobStatus
+from worker.jobs import Job, JobStatus, new_job_id
 from worker.layout import checkpoints_prefix
 from worker.lease import GivenBack, Lease, give_back, release, starts_that_count
 from worker.process import _NoPipeline
@@ -32,7 +32,7 @@ from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store
 from worker.training import train_model
-from worker.training_intake import submit_training
+from worker.training_intake import resolve_training, submit_training
 from worker.training_reports import read_history, read_validations, tensorboard_files
 from worker.training_sets import TrainingSetRequest, keep_training_set
 from worker.training_specs import TrainingRequest
@@ -69,7 +69,8 @@ class Trainings:
         file = io.BytesIO(packed(pair_files(4)))
         kept = keep_training_set(self.intake, "local", TrainingSetRequest(), file)
         asked = TrainingRequest(training_set_id=kept.record.id, name=name, **(SMALL | changes))
-        return submit_training(self.intake, self.registry, "local", asked)
+        resolved = resolve_training(self.intake, self.registry, "local", asked)
+        return submit_training(self.intake, self.registry, "local", asked, resolved, new_job_id())
 
     def take(self) -> Lease | None:
         return take(self.redis, "trainer", 60.0, queue_name=TRAINING_QUEUE)
