@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from redis import Redis
 
 from app.problems import Problem
-from app.schemas import FileView, JobView, job_problem, job_view
+from app.schemas import FileView, JobView, file_view, job_problem, job_view
 from models.categories import CATEGORIES
 from models.export.options import ExportFormat
 from worker.acceptance import Report
@@ -125,8 +125,8 @@ def export_view(job: Job, storage: Storage) -> ExportView:
     made = result.export if result else None
     archive = report = None
     if made is not None:
-        url, ends = storage.presign(made.archive_key)
-        archive = ArchiveView(url=url, expires_at=ends, bytes=made.archive_bytes, sha256=made.archive_sha256)
+        file = file_view(storage, made.archive_key)
+        archive = ArchiveView(**dict(file), bytes=made.archive_bytes, sha256=made.archive_sha256)
         report = made.report
     return ExportView(
         id=job.id,

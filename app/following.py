@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from app.dependencies import AppResources
 from app.schemas import JobView, job_view
-from models.errors import NotFound, Unavailable
+from models.errors import Gone, NotFound, Unavailable
 from worker.events import Event, as_json, log_key, status_of
 from worker.jobs import TERMINAL, Job
 from worker.store import reachable
@@ -112,7 +112,7 @@ async def follow(
                 if entries is None or not (entries or after or over):
                     # Whoever looks for a job brings it back to a Redis that was lost whole.
                     seen = await run_in_threadpool(snapshot, found, tenant, job_id)
-            except NotFound:
+            except (NotFound, Gone):
                 return
             except (RedisError, Unavailable):
                 entries, over = [], False

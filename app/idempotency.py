@@ -47,7 +47,7 @@ class Once:
     key: str | None
 
     async def job(
-        self, asked: BaseModel, accept: Callable[[str], Job], *, file: bytes | BinaryIO | None = None
+        self, asked: BaseModel | None, accept: Callable[[str], Job], *, file: bytes | BinaryIO | None = None
     ) -> Job:
         """The job that `accept` makes of the id it is given, or the one that this key has made already.
 

@@ -21,6 +21,7 @@ from app.routes import (
     catalog,
     datasets,
     events,
+    files,
     generations,
     health,
     jobs,
@@ -29,6 +30,7 @@ from app.routes import (
     models,
     training_sets,
     trainings,
+    usage,
     workers,
 )
 from models.catalog import catalog as model_catalog
@@ -99,6 +101,8 @@ def create_app(config: Settings | None = None) -> FastAPI:
         trainings,
         jobs,
         events,
+        files,
+        usage,
         workers,
     ):
         app.include_router(module.router)

@@ -31,10 +31,11 @@ class JobLinks(BaseModel):
 
 
 class FileView(BaseModel):
-    """A presigned URL, valid until `expires_at`."""
+    """A presigned URL, valid until `expires_at`; `link` redirects to a fresh one, for callers with a key."""
 
     url: str
     expires_at: datetime
+    link: str
 
 
 class ImageView(FileView):
@@ -95,6 +96,7 @@ class JobView(BaseModel):
     warnings: list[str]
     custom_id: str | None
     metadata: dict[str, str]
+    retried_from: str | None
     error: Problem | None
     links: JobLinks
 
@@ -147,6 +149,7 @@ def job_view(job: Job, redis: Redis) -> JobView:
         warnings=list(job.warnings),
         custom_id=job.custom_id,
         metadata=job.metadata,
+        retried_from=job.retried_from,
         error=job_problem(job),
         links=JobLinks(
             self=f"/v1/jobs/{job.id}",
@@ -196,7 +199,7 @@ def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
 
 def file_view(storage: Storage, key: str) -> FileView:
     url, ends = storage.presign(key)
-    return FileView(url=url, expires_at=ends)
+    return FileView(url=url, expires_at=ends, link=f"/v1/files/{key.partition('/')[2]}")
 
 
 def mask_view(record: MaskRecord) -> MaskView:

@@ -24,6 +24,7 @@ from worker.logs import get_logger
 from worker.mask_set_manifest import LABEL_SHARE, find_mask_set, iterate
 from worker.pages import write_pages
 from worker.queue import LEASES, job_of
+from worker.retrying import retry_plan
 from worker.rounds import Planned, Round, last_round, open_round
 from worker.run import Resources, Run
 from worker.runtime import begin, job_error, open_job
@@ -93,6 +94,9 @@ def _conduct(run: Run) -> None:
 def _first_round(run: Run) -> Round:
     spec, counts = DatasetSpec.model_validate(run.job.request), run.job.counts
     calibration = _calibration(run, spec)  # kept from here on, so that every shard judges by the same
+    if spec.retry_samples is not None:
+        planned = retry_plan(run.resources.storage, run.job, spec.first_try)
+        return _open(run, 0, planned, counts, spec, Chooser(spec.filter, calibration).tally)
     if spec.goal is None:
         fresh = Round(
             number=0,
@@ -164,7 +168,11 @@ def _decided(run: Run, chooser: Chooser, again: list[Planned], spec: DatasetSpec
     for done, tries in enumerate(tries_of(run.resources.storage, run.job, run.resources.pulse)):
         chosen, last = chooser.choose(tries), tries[-1]
         following = last.try_number + 1
-        if not chosen.filter.accepted and last.filter.accepted and following < spec.filter.max_tries:
+        if (
+            not chosen.filter.accepted
+            and last.filter.accepted
+            and following < spec.first_try + spec.filter.max_tries
+        ):
             again.append(Planned(index=last.index, mask=last.mask_number, first_try=following))
         if done % 100 == 0:
             run.resources.pulse()

@@ -89,10 +89,15 @@ class DatasetSpec(Rendering):
     splits: dict[str, float]
     formats: tuple[ExportOptions, ...]
     shard_images: int = Field(ge=1)
+    retry_samples: int | None = Field(
+        None, description="of a retried data set: how many samples it makes, of a plan of its own"
+    )
 
     @property
     def samples(self) -> int:
         """How many samples it asks for; with a goal more may have to be made."""
+        if self.retry_samples is not None:
+            return self.retry_samples
         if self.goal is not None:
             return sum(self.goal.accepted_per_category.values())
         return self.masks * (self.samples_per_mask or 0)

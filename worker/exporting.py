@@ -15,10 +15,20 @@ from worker.selection import Selection, current_selection, read_selection
 from worker.storage import Storage
 
 
-def submit_export(intake: Intake, dataset: Job, spec: ExportSpec, job_id: str, own: OwnData) -> Job:
+def submit_export(
+    intake: Intake,
+    dataset: Job,
+    spec: ExportSpec,
+    job_id: str,
+    own: OwnData,
+    *,
+    retried_from: str | None = None,
+) -> Job:
     """Accepts the export."""
     _mark(intake, dataset, job_id)
-    return intake.submit(dataset.tenant, spec, dataset.model, (), job_id=job_id, own=own)
+    return intake.submit(
+        dataset.tenant, spec, dataset.model, (), job_id=job_id, own=own, retried_from=retried_from
+    )
 
 
 def resolve_export(

@@ -31,6 +31,7 @@ from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, cancel_key, reachable
+from worker.tombstones import Ending, gone, read_tombstone
 from worker.window import withdraw_shards
 
 CANCEL_SECONDS = 86_400
@@ -128,13 +129,23 @@ class Intake:
         job_id: str | None = None,
         progress: Progress | None = None,
         own: OwnData = NOTHING_OWN,
+        retried_from: str | None = None,
     ) -> Job:
         """Accepts the job: durable in storage first, then known, then queued.
 
         A job whose id was stored before is as it was accepted then.
         """
         self.check_room(JobKind(spec.kind))
-        job = self.draft(tenant, spec, model, warnings, job_id=job_id, progress=progress, own=own)
+        job = self.draft(
+            tenant,
+            spec,
+            model,
+            warnings,
+            job_id=job_id,
+            progress=progress,
+            own=own,
+            retried_from=retried_from,
+        )
         job = store_request(self.storage, job)
         self.store.create(job)
         enqueue(self.store.redis, job)
@@ -155,6 +166,7 @@ class Intake:
         job_id: str | None = None,
         progress: Progress | None = None,
         own: OwnData = NOTHING_OWN,
+        retried_from: str | None = None,
     ) -> Job:
         """The record of a new job, which nobody but the caller knows yet.
 
@@ -174,10 +186,11 @@ class Intake:
             warnings=warnings,
             custom_id=own.custom_id,
             metadata=own.metadata,
+            retried_from=retried_from,
         )
 
     def find(self, tenant: str, job_id: str) -> Job:
-        """The job, from Redis or, where Redis has forgotten it, from storage. Raises NotFound."""
+        """The job, from Redis or, where Redis has forgotten it, from storage. Raises NotFound, Gone."""
         absent = NotFound("There is no such job.", code="job_not_found")
         if not JOB_ID.fullmatch(job_id):
             raise absent
@@ -185,7 +198,12 @@ class Intake:
         if job is not None:
             if job.tenant != tenant:
                 raise absent
+            if job.ended and job.expires_at is not None and job.expires_at <= now():
+                raise gone(Ending.EXPIRED)
             return job
+        stone = read_tombstone(self.storage, tenant, job_id)
+        if stone is not None:
+            raise gone(stone.ending)
         result = read_result(self.storage, tenant, job_id)
         if result is not None:
             return adopt(self.store, result.job)

@@ -161,6 +161,7 @@ class Job(Frozen):
     warnings: tuple[str, ...] = ()
     custom_id: str | None = None
     metadata: dict[str, str] = Field(default_factory=dict)
+    retried_from: str | None = None
     error: JobError | None = None
     revision: int = 0
 

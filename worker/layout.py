@@ -25,9 +25,13 @@ def api_key_revocation_key(key_id: str) -> str:
     return f"{API_KEYS_PREFIX}{key_id}/revoked.json"
 
 
+def idempotencies_prefix(tenant: str) -> str:
+    return f"{tenant}/idempotency/"
+
+
 def idempotency_prefix(tenant: str, digest: str, use: int) -> str:
     """Of one use of a caller's Idempotency-Key; when it has expired, the next use has the next number."""
-    return f"{tenant}/idempotency/{digest}/{use:04d}/"
+    return f"{idempotencies_prefix(tenant)}{digest}/{use:04d}/"
 
 
 def mask_key(tenant: str, mask_sha256: str) -> str:
@@ -42,8 +46,26 @@ def jobs_prefix(tenant: str) -> str:
     return f"{tenant}/jobs/"
 
 
+def job_prefix(tenant: str, job_id: str) -> str:
+    return f"{tenant}/jobs/{job_id}/"
+
+
+def gone_prefix(tenant: str) -> str:
+    return f"{tenant}/gone/"
+
+
+def gone_key(tenant: str, job_id: str) -> str:
+    """The tombstone of a job that was deleted or has expired."""
+    return f"{gone_prefix(tenant)}{job_id}.json"
+
+
 def request_key(tenant: str, job_id: str) -> str:
     return f"{tenant}/jobs/{job_id}/request.json"
+
+
+def retry_plan_key(tenant: str, job_id: str) -> str:
+    """Which samples a data set makes that retries another one."""
+    return f"{tenant}/jobs/{job_id}/retry-plan.json"
 
 
 def result_key(tenant: str, job_id: str) -> str:
@@ -141,5 +163,9 @@ def training_file_key(tenant: str, name: str) -> str:
     return f"{tenant}/training-files/{name}"
 
 
+def training_previews_prefix(tenant: str) -> str:
+    return f"{tenant}/training-previews/"
+
+
 def training_preview_key(tenant: str, sha256: str) -> str:
-    return f"{tenant}/training-previews/{sha256}.png"
+    return f"{training_previews_prefix(tenant)}{sha256}.png"

@@ -225,7 +225,7 @@ class _Keeper:
     def _status(self, number: int, *, good: bool) -> SampleStatus:
         if good:
             return SampleStatus.ACCEPTED
-        last = number + 1 >= self._how.filter.max_tries
+        last = number + 1 >= self._how.first_try + self._how.filter.max_tries
         return SampleStatus.EXHAUSTED if last else SampleStatus.REJECTED
 
     def _in_random_sample(self, index: int) -> bool:

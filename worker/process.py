@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from models.catalog import catalog, find_model
 from models.errors import EarthSynthError, Unavailable
+from worker.intake import Intake
 from worker.jobs import JobKind, ModelRef, now
 from worker.layout import LOCAL_TENANT
 from worker.lease import Lease
@@ -35,6 +36,7 @@ from worker.runtime import perform
 from worker.settings import Settings, settings
 from worker.storage import Storage
 from worker.store import Store, WorkerEntry, connect
+from worker.sweeping import sweep_if_due
 
 if TYPE_CHECKING:  # it brings torch
     from worker.gpu import Gpu
@@ -206,6 +208,7 @@ def _tend(redis: Redis, resources: Resources) -> None:
             give_back_lost(redis, resources.store, resources.storage, config)
             if time.monotonic() - last >= config.reconcile_seconds:
                 reconcile(redis, resources.store, resources.storage, config)
+                sweep_if_due(redis, Intake(config, resources.store, resources.storage))
                 last = time.monotonic()
         except (EarthSynthError, RedisError) as error:
             log.warning("tending failed, tried again", error=str(error))

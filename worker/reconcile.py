@@ -8,7 +8,7 @@ from typing import Any
 from redis import Redis
 
 from worker.jobs import Job, JobKind, JobStatus, earliest_job_id, now
-from worker.layout import JOB_ID, jobs_prefix
+from worker.layout import JOB_ID, TENANT, jobs_prefix
 from worker.lease import give_back, starts_that_count
 from worker.logs import get_logger
 from worker.queue import (
@@ -31,6 +31,7 @@ from worker.results import adopt, give_up, read_request, read_result
 from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, cancel_key, reachable
+from worker.tombstones import read_tombstone
 from worker.window import advance, give_up_shard, unfinished
 
 log = get_logger(__name__)
@@ -83,13 +84,15 @@ def _restore(redis: Redis, store: Store, storage: Storage) -> int:
     since = None if scanned is None else datetime.fromisoformat(scanned.decode()) - _OVERLAP
     restored = 0
     for tenant in storage.folders(""):
+        if not TENANT.fullmatch(tenant):
+            continue
         prefix = jobs_prefix(tenant)
         first = "" if since is None else prefix + earliest_job_id(since)
         for job_id in storage.folders(prefix, start_after=first):
             if not JOB_ID.fullmatch(job_id) or store.load(job_id) is not None:
                 continue
             job = read_request(storage, tenant, job_id)
-            if job is None:
+            if job is None or read_tombstone(storage, tenant, job_id) is not None:
                 continue
             result = read_result(storage, tenant, job_id)
             if result is not None:

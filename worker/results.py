@@ -13,7 +13,7 @@ from pydantic import Field
 
 from models.errors import NotFound
 from worker.jobs import Attempt, Counts, Frozen, Job, JobError, JobStatus, ModelRef, now
-from worker.layout import request_key, result_key
+from worker.layout import job_prefix, request_key, result_key
 from worker.pages import Page, read_pages
 from worker.samples import SampleRecord
 from worker.storage import Storage
@@ -113,6 +113,8 @@ def end(
         first = read_result(storage, job.tenant, job.id)
         if first is not None:
             ended = first.job
+    elif not storage.exists(request_key(job.tenant, job.id)):  # deleted meanwhile
+        storage.delete(job_prefix(job.tenant, job.id))
     return adopt(store, ended)
 
 

@@ -199,6 +199,14 @@ def read_selection(storage: Storage, job: Job, number: int) -> Selection | None:
         return None
 
 
+def selections(storage: Storage, job: Job) -> Iterator[Selection]:
+    """Every selection, the first one first."""
+    number = 0
+    while (found := read_selection(storage, job, number)) is not None:
+        yield found
+        number += 1
+
+
 def current_selection(storage: Storage, job: Job) -> Selection | None:
     """The newest selection; None until the job has ended."""
     numbers = [

@@ -90,6 +90,11 @@ class Settings(BaseSettings):
     )
     max_attempts: int = Field(3, ge=1, le=10, description="starts of one job before it fails as worker_lost")
     reconcile_seconds: float = Field(30.0, gt=0, description="interval of the S3 to Redis reconciler")
+    sweep_seconds: float = Field(
+        3600.0,
+        ge=1,
+        description="interval at which what has expired, and what lost attempts left, is deleted",
+    )
     retention_seconds: int = Field(2_592_000, ge=3600, description="life of jobs and their objects")
 
     log_format: Literal["json", "console"] = Field("json", description="log lines as JSON or for people")

@@ -113,6 +113,9 @@ class Rendering(BaseModel):
     height: int
     size_policy: SizePolicy = SizePolicy.RESIZE
     filter: FilterSpec = FilterSpec()
+    first_try: int = Field(
+        0, ge=0, description="of every sample; a retried job goes on after the tries before it"
+    )
 
     @property
     def work(self) -> int:
@@ -129,10 +132,18 @@ class GenerationSpec(Rendering):
     categories: tuple[str, ...]
     on_mismatch: OnMismatch = OnMismatch.ERROR
     num_images: int = Field(1, ge=1, le=MAX_IMAGES)
+    retry_indices: tuple[int, ...] | None = Field(
+        None, description="of a retried job: the samples that it makes, of all of them"
+    )
+
+    @property
+    def indices(self) -> tuple[int, ...]:
+        """Which samples of the mask it makes."""
+        return tuple(range(self.num_images)) if self.retry_indices is None else self.retry_indices
 
     @property
     def samples(self) -> int:
-        return self.num_images
+        return len(self.indices)
 
 
 class RenderingRequest(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -181,13 +181,18 @@ class Storage:
 
     def keys(self, prefix: str, *, start_after: str = "") -> Iterator[str]:
         """Every key under the prefix in order, page by page."""
+        for key, _ in self.listed(prefix, start_after=start_after):
+            yield key
+
+    def listed(self, prefix: str, *, start_after: str = "") -> Iterator[tuple[str, datetime]]:
+        """Every key under the prefix in order, and when it was written."""
         with _translated():
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.bucket, Prefix=prefix, StartAfter=start_after
             )
             for page in pages:
                 for item in page.get("Contents", []):
-                    yield item["Key"]
+                    yield item["Key"], item["LastModified"]
 
     def folders(self, prefix: str, *, start_after: str = "") -> Iterator[str]:
         """The names directly under the prefix (which ends in "/" or is empty), without the slash."""
@@ -201,7 +206,10 @@ class Storage:
 
     def delete(self, prefix: str) -> int:
         """Deletes every object under the prefix; returns how many."""
-        doomed = list(self.keys(prefix))
+        return self.delete_keys(list(self.keys(prefix)))
+
+    def delete_keys(self, doomed: Sequence[str]) -> int:
+        """Deletes these objects; returns how many."""
         with _translated():
             for first in range(0, len(doomed), 1000):
                 batch: Any = [{"Key": key} for key in doomed[first : first + 1000]]

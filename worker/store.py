@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -21,15 +22,26 @@ from worker.settings import Settings
 
 OPEN = "es:open"  # zset: job id → creation time of every job that has not ended
 WORKERS = "es:workers"  # zset: worker name → when its entry is forgotten
+_GONE_SECONDS = 172_800
 TRAINERS = "es:trainers"  # the same for those that train: they take no shards, so no window counts them
 
+_COUNT = """
+local function count(usage, args, first)
+  for i = first, #args, 2 do redis.call('HINCRBYFLOAT', usage, args[i], args[i + 1]) end
+  redis.call('EXPIRE', usage, 34560000)
+end
+"""
 _CREATE = (
     APPEND
+    + _COUNT
     + """
--- KEYS: record, open, index, log ; ARGV: id, doc, revision, status, ended, created, event
-if redis.call('EXISTS', KEYS[1]) == 1 then return 0 end
-redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[3], 'status', ARGV[4])
+-- KEYS: record, open, index, log, gone, index of the custom id, usage
+-- ARGV: id, doc, revision, status, ended, created, event, kind, has a custom id, then names and amounts of usage
+if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
+redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[3], 'status', ARGV[4], 'kind', ARGV[8])
 redis.call('ZADD', KEYS[3], 0, ARGV[1])
+if ARGV[9] == '1' then redis.call('ZADD', KEYS[6], 0, ARGV[1]) end
+if ARGV[5] == '1' then count(KEYS[7], ARGV, 10) end
 if ARGV[5] == '0' then redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1]) end
 append(KEYS[4], ARGV[1], 'status', ARGV[7])
 return 1
@@ -37,12 +49,13 @@ return 1
 )
 _SWAP = (
     APPEND
+    + _COUNT
     + """
--- KEYS: record, open, log, held, round, reports
--- ARGV: id, doc, revision expected, revision new, status, ended, event or ''
+-- KEYS: record, open, log, held, round, reports, usage
+-- ARGV: id, doc, revision expected, revision new, status, ended, event or '', then names and amounts of usage
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[3] then return 0 end
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[4], 'status', ARGV[5])
-if ARGV[6] == '1' then redis.call('ZREM', KEYS[2], ARGV[1]) end
+if ARGV[6] == '1' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then count(KEYS[7], ARGV, 8) end
 if ARGV[7] ~= '' then
   release(KEYS[3], ARGV[1], KEYS[4], KEYS[5], KEYS[6])
   append(KEYS[3], ARGV[1], 'status', ARGV[7])
@@ -92,7 +105,15 @@ class Store:
         """Stores a new record; False when the id is known already."""
         with reachable():
             created = self._create(
-                keys=[record_key(job.id), OPEN, _index(job.tenant), log_key(job.id)],
+                keys=[
+                    record_key(job.id),
+                    OPEN,
+                    index_key(job.tenant),
+                    log_key(job.id),
+                    _gone_key(job.id),
+                    index_key(job.tenant, job.custom_id),
+                    usage_key(job),
+                ],
                 args=[
                     job.id,
                     job.model_dump_json(),
@@ -101,21 +122,17 @@ class Store:
                     int(job.ended),
                     job.created_at.timestamp(),
                     as_json(status_of(job)),
+                    job.kind.value,
+                    int(job.custom_id is not None),
+                    *usage_of(job),
                 ],
             )
         return bool(created)
 
     def load(self, job_id: str) -> Job | None:
         """The record with its latest progress, or None when Redis does not know the id."""
-        with reachable():
-            pipe = self.redis.pipeline(transaction=False)
-            pipe.hget(record_key(job_id), "doc")
-            pipe.hgetall(progress_key(job_id))
-            pipe.hgetall(round_key(job_id))
-            doc, reports, done = pipe.execute()
-        if doc is None:
-            return None
-        return merged(Job.model_validate_json(doc), [json.loads(report) for report in reports.values()], done)
+        found = self.load_all([job_id])
+        return found[0] if found else None
 
     def update(self, job_id: str, change: Callable[[Job], Job]) -> Job | None:
         """Applies `change` to the record, again when another writer came between; None when it is unknown."""
@@ -136,6 +153,7 @@ class Store:
                         held_key(job_id),
                         round_key(job_id),
                         progress_key(job_id),
+                        usage_key(changed),
                     ],
                     args=[
                         job_id,
@@ -145,18 +163,45 @@ class Store:
                         changed.status.value,
                         int(changed.ended),
                         as_json(status_of(changed)) if _is_news(job, changed) else "",
+                        *usage_of(changed),
                     ],
                 )
             if swapped:
                 return changed
 
-    def page(self, tenant: str, *, limit: int, before: str | None = None) -> list[Job]:
-        """Up to `limit` jobs of the tenant, newest first, older than the id `before`."""
+    def remove(self, job: Job) -> None:
+        """Forgets the job for good: a worker that still has it is told to stop, and cannot bring it back."""
         with reachable():
-            top = f"({before}" if before else "+"
-            ids: Any = self.redis.zrevrangebylex(_index(tenant), top, "-", start=0, num=limit)
-        jobs = (self.load(job_id.decode()) for job_id in ids)
-        return [job for job in jobs if job is not None]
+            pipe = self.redis.pipeline()
+            pipe.set(_gone_key(job.id), "1", ex=_GONE_SECONDS)
+            pipe.set(cancel_key(job.id), "1", ex=_GONE_SECONDS)
+            pipe.zrem(OPEN, job.id)
+            pipe.zrem(index_key(job.tenant), job.id)
+            pipe.zrem(index_key(job.tenant, job.custom_id), job.id)
+            pipe.delete(
+                record_key(job.id),
+                progress_key(job.id),
+                round_key(job.id),
+                shards_key(job.id),
+                log_key(job.id),
+                held_key(job.id),
+            )
+            pipe.execute()
+
+    def load_all(self, job_ids: Sequence[str]) -> list[Job]:
+        """The records of those that are known, in that order."""
+        with reachable():
+            pipe = self.redis.pipeline(transaction=False)
+            for job_id in job_ids:
+                pipe.hget(record_key(job_id), "doc")
+                pipe.hgetall(progress_key(job_id))
+                pipe.hgetall(round_key(job_id))
+            found = pipe.execute()
+        return [
+            merged(Job.model_validate_json(doc), [json.loads(report) for report in reports.values()], done)
+            for doc, reports, done in zip(found[0::3], found[1::3], found[2::3], strict=True)
+            if doc is not None
+        ]
 
     def open_jobs(self) -> list[str]:
         with reachable():
@@ -220,6 +265,17 @@ def merged(job: Job, reports: Sequence[Mapping[str, Any]], done: Mapping[bytes, 
     return job.model_copy(update=changes)
 
 
+def usage_of(job: Job) -> list[str | float]:
+    """Names and amounts that an ended job adds to its tenant's usage of the day."""
+    if not job.ended or job.finished_at is None:
+        return []
+    seconds = (job.finished_at - job.started_at).total_seconds() if job.started_at else 0.0
+    found: list[str | float] = [f"jobs:{job.kind}:{job.status}", 1, f"seconds:{job.kind}", seconds]
+    if job.kind in {JobKind.GENERATION, JobKind.DATASET}:
+        found += ["images_generated", job.counts.generated, "images_accepted", job.counts.accepted]
+    return found
+
+
 def _is_news(known: Job, changed: Job) -> bool:
     """Whether followers of the job must hear of the change."""
     return (known.status, known.phase, known.attempts) != (changed.status, changed.phase, changed.attempts)
@@ -242,8 +298,29 @@ def cancel_key(job_id: str) -> str:
     return f"es:cancel:{job_id}"
 
 
-def _index(tenant: str) -> str:
-    return f"es:jobs:{tenant}"
+def shards_key(job_id: str) -> str:
+    """Bitmap: which shards of the round are done."""
+    return f"es:shards:{job_id}"
+
+
+def index_key(tenant: str, custom_id: str | None = None) -> str:
+    """The tenant's jobs by id, all of them or those with that custom id."""
+    if custom_id is None:
+        return f"es:jobs:{tenant}"
+    return f"es:jobs:{tenant}:{hashlib.sha256(custom_id.encode()).hexdigest()}"
+
+
+def usage_key(job: Job) -> str:
+    """What the tenant's jobs that ended on the same day used."""
+    return usage_day_key(job.tenant, (job.finished_at or job.created_at).date())
+
+
+def usage_day_key(tenant: str, day: date) -> str:
+    return f"es:usage:{tenant}:{day.isoformat()}"
+
+
+def _gone_key(job_id: str) -> str:
+    return f"es:gone:{job_id}"
 
 
 def _worker_key(name: str) -> str:

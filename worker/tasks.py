@@ -36,8 +36,8 @@ def generate(run: Run) -> None:
     stored = read_mask(run.resources.storage, run.job.tenant, spec.mask_id)
     mask = resize_ids(stored, spec.width, spec.height, spec.size_policy)
     wanted = [
-        Wanted(index, mask, spec.prompt, mask_id=spec.mask_id, group=spec.mask_id)
-        for index in range(spec.num_images)
+        Wanted(index, mask, spec.prompt, mask_id=spec.mask_id, group=spec.mask_id, first_try=spec.first_try)
+        for index in spec.indices
     ]
     off = spec.filter.policy is Policy.OFF
     rules = None if off else run.resources.gpu.filter(spec.model, run.job.tenant)

@@ -28,7 +28,7 @@ from worker.queue import (
 from worker.rounds import Round, ShardResult, commit_shard, read_round, samples_of, shard_results
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import WORKERS, Store, cancel_key, progress_key, reachable, round_key
+from worker.store import WORKERS, Store, cancel_key, progress_key, reachable, round_key, shards_key
 
 _ADVANCE = """
 -- KEYS: round, shards, progress, workers, cancel
@@ -70,9 +70,9 @@ def begin_counting(
     fields["base"] = this.base.model_dump_json()  # in one step with what is counted from it
     with reachable():
         pipe = redis.pipeline()
-        pipe.delete(round_key(job.id), _shards_key(job.id), progress_key(job.id))
+        pipe.delete(round_key(job.id), shards_key(job.id), progress_key(job.id))
         for shard in done:
-            pipe.setbit(_shards_key(job.id), shard, 1)
+            pipe.setbit(shards_key(job.id), shard, 1)
         pipe.hset(round_key(job.id), mapping=fields)
         pipe.execute()
     advance(redis, job, this.number)
@@ -83,7 +83,7 @@ def advance(redis: Redis, job: Job, round_number: int, result: ShardResult | Non
     shard = -1 if result is None else result.shard
     entry = "" if result is None else shard_entry(job.id, round_number, shard)
     amounts: list[Any] = [] if result is None else [part for pair in _amounts(result) for part in pair]
-    keys = [round_key(job.id), _shards_key(job.id), progress_key(job.id), WORKERS, cancel_key(job.id)]
+    keys = [round_key(job.id), shards_key(job.id), progress_key(job.id), WORKERS, cancel_key(job.id)]
     with reachable():
         answer: Any = redis.register_script(_ADVANCE)(keys=keys, args=[round_number, shard, entry, *amounts])
     if not answer:
@@ -102,7 +102,7 @@ def unfinished(redis: Redis, job_id: str) -> tuple[int, list[int], bool] | None:
         number, total, following = fields
         if number is None:
             return None
-        bits: Any = redis.get(_shards_key(job_id)) or b""
+        bits: Any = redis.get(shards_key(job_id)) or b""
     done = {8 * at + bit for at, byte in enumerate(bits) for bit in range(8) if byte >> (7 - bit) & 1}
     return (
         int(number),
@@ -137,7 +137,7 @@ def withdraw_shards(redis: Redis, job: Job) -> None:
 def finished_shards(redis: Redis, job_id: str) -> tuple[int, int]:
     """How many shards of the round are done, and how many pictures they made."""
     with reachable():
-        shards: Any = redis.bitcount(_shards_key(job_id))
+        shards: Any = redis.bitcount(shards_key(job_id))
         generated: Any = redis.hget(round_key(job_id), "generated")
     return int(shards), int(generated or 0)
 
@@ -187,7 +187,3 @@ def shard_images(settings: Settings, store: Store, card: ModelCard) -> int:
     generating = [worker for worker in store.workers() if worker.queue == QUEUE_NAME]
     on_cuda = any((worker.device or "").startswith("cuda") for worker in generating)
     return 4 * card.batch_size_cuda if on_cuda else 2 * card.batch_size_cpu
-
-
-def _shards_key(job_id: str) -> str:
-    return f"es:shards:{job_id}"

@@ -51,14 +51,14 @@ async def create_dataset(
     return await answer_job(found, response, job, wanted)
 
 
-@router.get("/{dataset_id}", response_model=DatasetView, responses=refusals(404, 422, 503))
+@router.get("/{dataset_id}", response_model=DatasetView, responses=refusals(404, 410, 422, 503))
 def get_dataset(dataset_id: DatasetId, found: Resources, tenant: Reads) -> DatasetView:
     """The job, what the filter did to each category, and what the data set delivers now."""
     job = _dataset(found, tenant, dataset_id)
     return dataset_view(job, current_selection(found.intake.storage, job), found.intake.store.redis)
 
 
-@router.get("/{dataset_id}/samples", response_model=SamplePage, responses=refusals(404, 422, 503))
+@router.get("/{dataset_id}/samples", response_model=SamplePage, responses=refusals(404, 410, 422, 503))
 def get_samples(
     dataset_id: DatasetId, found: Resources, tenant: Reads, limit: Limit = 50, cursor: Cursor = None
 ) -> SamplePage:
@@ -107,7 +107,7 @@ async def create_export(
     return await answer_job(found, response, job, wanted)
 
 
-@router.get("/{dataset_id}/exports", response_model=ExportPage, responses=refusals(404, 422, 503))
+@router.get("/{dataset_id}/exports", response_model=ExportPage, responses=refusals(404, 410, 422, 503))
 def list_exports(dataset_id: DatasetId, found: Resources, tenant: Reads) -> ExportPage:
     """The data set's exports, oldest first."""
     job = _dataset(found, tenant, dataset_id)
@@ -118,7 +118,9 @@ def list_exports(dataset_id: DatasetId, found: Resources, tenant: Reads) -> Expo
     return ExportPage(items=views)
 
 
-@router.get("/{dataset_id}/exports/{export_id}", response_model=ExportView, responses=refusals(404, 422, 503))
+@router.get(
+    "/{dataset_id}/exports/{export_id}", response_model=ExportView, responses=refusals(404, 410, 422, 503)
+)
 def get_export(dataset_id: DatasetId, export_id: ExportId, found: Resources, tenant: Reads) -> ExportView:
     """One export, with a fresh presigned URL of its archive when it is ready."""
     return _export_view(found, tenant, _dataset(found, tenant, dataset_id), export_id)

@@ -21,7 +21,8 @@ _EVENT_ID = r"^[0-9]{1,19}-[0-9]{1,19}$"
     "/{job_id}/events",
     status_code=200,  # the document's generator would look for it among the arguments of the class
     response_class=EventStream,
-    responses=success(204, "the job has ended, and that event was its last one") | refusals(404, 422, 503),
+    responses=success(204, "the job has ended, and that event was its last one")
+    | refusals(404, 410, 422, 503),
 )
 async def get_events(
     job_id: JobId,

@@ -14,6 +14,7 @@ from app.openapi import body_of, refusals, success
 from app.schemas import MaskView, mask_view
 from models.errors import FieldError, InvalidInput
 from models.masks import preview_png
+from worker.deletion import delete_mask as delete_it
 from worker.intake import read_mask
 from worker.specs import MaskReading
 
@@ -68,6 +69,12 @@ def get_preview(mask_id: MaskId, found: Resources, tenant: Reads) -> Response:
     """The mask in its categories' colours, as PNG."""
     mask = found.intake.find_mask(tenant, mask_id)
     return Response(preview_png(read_mask(found.intake.storage, tenant, mask.id)), media_type="image/png")
+
+
+@router.delete("/{mask_id}", status_code=204, responses=refusals(404, 409, 422, 503))
+def delete_mask(mask_id: MaskId, found: Resources, tenant: Writes) -> None:
+    """Deletes the mask; ended jobs keep copies of their own. A mask that an open job needs stays: 409."""
+    delete_it(found.intake, tenant, mask_id)
 
 
 def _keep(found: AppResources, tenant: str, asked: MaskRequest, file: bytes | None) -> tuple[MaskView, bool]:

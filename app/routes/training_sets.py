@@ -14,7 +14,7 @@ from app.bodies import parse_json, parse_upload
 from app.dependencies import Resources
 from app.idempotency import Repeats
 from app.openapi import body_of, json_body, refusals, success
-from app.schemas import FileView
+from app.schemas import FileView, file_view
 from worker.training_preview import PreviewedPair, TrainingPreview, preview_training
 from worker.training_sets import (
     KeptTrainingSet,
@@ -134,8 +134,7 @@ async def preview(
         )
         if "image/png" in accept and "application/json" not in accept:
             return Response(made.sheet, media_type="image/png")
-        url, ends = storage.presign(made.key)
-        return _preview_view(made, SheetView(url=url, expires_at=ends, sha256=made.sha256))
+        return _preview_view(made, SheetView(**dict(file_view(storage, made.key)), sha256=made.sha256))
 
     return await once.answer(asked, make)
 

@@ -83,7 +83,7 @@ async def create_training(
     return await run_in_threadpool(job_view, job, found.intake.store.redis)
 
 
-@router.get("/{training_id}", response_model=TrainingView, responses=refusals(404, 422, 503))
+@router.get("/{training_id}", response_model=TrainingView, responses=refusals(404, 410, 422, 503))
 def get_training(training_id: TrainingId, found: Resources, tenant: Reads) -> TrainingView:
     """The training as it is now; may be asked while it runs."""
     job = find_training(found.intake, tenant, training_id)
@@ -94,7 +94,7 @@ def get_training(training_id: TrainingId, found: Resources, tenant: Reads) -> Tr
     "/{training_id}/validations/{step}",
     status_code=307,
     response_class=RedirectResponse,
-    responses=refusals(404, 422, 503),
+    responses=refusals(404, 410, 422, 503),
 )
 def get_validation(
     training_id: TrainingId,

@@ -6,13 +6,15 @@ import json
 import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from redis import Redis
 
 from models.errors import Unavailable
 from tests.worker.records import make_job
-from worker.jobs import Job, JobStatus, Phase, new_job_id, now
+from worker.job_lists import list_jobs
+from worker.jobs import Job, JobKind, JobStatus, Phase, new_job_id, now
 from worker.settings import Settings
 from worker.store import Store, WorkerEntry, connect, progress_key
 
@@ -60,8 +62,56 @@ def test_pages_are_newest_first_and_a_tenants_own(store: Store) -> None:
     for job in (*jobs, make_job(tenant="other")):
         store.create(job)
     newest_first = [job.id for job in reversed(jobs)]
-    assert [job.id for job in store.page("local", limit=3)] == newest_first[:3]
-    assert [job.id for job in store.page("local", limit=3, before=newest_first[2])] == newest_first[3:]
+    page, last = list_jobs(store, "local", limit=3)
+    assert [job.id for job in page] == newest_first[:3]
+    assert last == newest_first[2]
+    page, last = list_jobs(store, "local", limit=3, before=last)
+    assert [job.id for job in page] == newest_first[3:]
+    assert last is None
+
+
+def test_pages_of_some_jobs(store: Store) -> None:
+    kinds = [JobKind.GENERATION, JobKind.DATASET]
+    jobs = [
+        make_job(
+            id=new_job_id(now() + timedelta(seconds=n)),
+            kind=kinds[n % 2],
+            custom_id="mine" if n % 3 == 0 else None,
+        )
+        for n in range(12)
+    ]
+    for job in jobs:
+        store.create(job)
+    store.update(jobs[2].id, lambda j: j.advance(JobStatus.CANCELED))
+
+    def found(**filters: Any) -> list[int]:
+        places, before = [], None
+        while True:
+            page, before = list_jobs(store, "local", limit=2, before=before, **filters)
+            places += [jobs.index(next(job for job in jobs if job.id == one.id)) for one in page]
+            if before is None:
+                return places
+
+    assert found(kind=JobKind.DATASET) == [11, 9, 7, 5, 3, 1]
+    assert found(status=JobStatus.CANCELED) == [2]
+    assert found(custom_id="mine") == [9, 6, 3, 0]
+    assert found(custom_id="mine", kind=JobKind.GENERATION) == [6, 0]
+    assert found(custom_id="other") == []
+
+
+def test_a_removed_job_stays_away(store: Store) -> None:
+    job = make_job(custom_id="mine")
+    store.create(job)
+    store.remove(job)
+    assert store.load(job.id) is None
+    assert not store.create(job)  # a worker that still had it
+    assert store.update(job.id, lambda j: j.advance(JobStatus.RUNNING)) is None
+    assert (
+        list_jobs(store, "local", limit=9)
+        == list_jobs(store, "local", limit=9, custom_id="mine")
+        == ([], None)
+    )
+    assert store.open_jobs() == []
 
 
 def test_progress_is_merged_until_the_end(store: Store, redis: Redis) -> None:
