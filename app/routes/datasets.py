@@ -15,9 +15,9 @@ from app.dataset_views import DatasetView, ExportPage, ExportView, dataset_view,
 from app.dependencies import AppResources, DatasetId, Resources
 from app.idempotency import Repeats
 from app.openapi import json_body, refusals, success
-from app.pages import Cursor, Limit, sample_page
+from app.pages import Cursor, Limit, cursor_after, place_of, sample_page
 from app.schemas import JobView, SamplePage
-from models.errors import NotFound
+from models.errors import Gone, NotFound
 from models.model_card import ModelCard
 from worker.dataset_specs import DatasetRequest, DatasetSpec, ExportRequest, resolve_dataset
 from worker.exporting import exports_of, resolve_export, submit_export
@@ -108,12 +108,19 @@ async def create_export(
 
 
 @router.get("/{dataset_id}/exports", response_model=ExportPage, responses=refusals(404, 410, 422, 503))
-def list_exports(dataset_id: DatasetId, found: Resources, tenant: Reads) -> ExportPage:
-    """The data set's exports, oldest first."""
+def list_exports(
+    dataset_id: DatasetId, found: Resources, tenant: Reads, limit: Limit = 50, cursor: Cursor = None
+) -> ExportPage:
+    """The data set's exports, newest first."""
     job = _dataset(found, tenant, dataset_id)
-    views = []
-    for export_id in exports_of(found.intake.storage, job):
-        with contextlib.suppress(NotFound):  # announced, then refused: the queue was full
+    scope = (tenant, job.id, "exports")
+    before = place_of(cursor, *scope)
+    ids = sorted(exports_of(found.intake.storage, job), reverse=True)
+    views: list[ExportView] = []
+    for export_id in ids if before is None else (one for one in ids if one < before):
+        if len(views) == limit:
+            return ExportPage(items=views, next_cursor=cursor_after(views[-1].id, *scope))
+        with contextlib.suppress(NotFound, Gone):  # announced, then refused: the queue was full; or expired
             views.append(_export_view(found, tenant, job, export_id))
     return ExportPage(items=views)
 
