@@ -15,14 +15,15 @@ COPY models models
 COPY worker worker
 COPY app app
 COPY deploy deploy
+COPY clients/python clients/python
 
 FROM build AS build-api
 RUN --mount=type=cache,target=/var/cache/pip \
-    /opt/earthsynth/bin/pip install -c constraints.txt .
+    /opt/earthsynth/bin/pip install -c constraints.txt ./clients/python .
 
 FROM build AS build-worker
 RUN --mount=type=cache,target=/var/cache/pip \
-    /opt/earthsynth/bin/pip install -c constraints.txt '.[gpu,export]'
+    /opt/earthsynth/bin/pip install -c constraints.txt ./clients/python '.[gpu,export]'
 
 # What both images run as: no root, nothing to write but /tmp, so that `read_only: true` works.
 FROM ${PYTHON_IMAGE} AS run

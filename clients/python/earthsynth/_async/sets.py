@@ -1,0 +1,43 @@
+"""Sending a set of files: a zip as a form, or where the files lie in the tenant's imports."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from earthsynth._archives import Wanted, everything, watched, zip_upload
+from earthsynth._async.pauses import in_thread
+from earthsynth._parts import Progress
+from earthsynth._requests import post
+from earthsynth.errors import RequestError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from earthsynth._async.transport import AsyncTransport
+
+_CHECK_SECONDS = 600.0  # ten thousand files are checked before the answer
+
+
+async def send_set(
+    transport: AsyncTransport,
+    path: str,
+    source: str | os.PathLike[str] | bytes | None,
+    prefix: str | None,
+    fields: dict[str, Any],
+    progress: Progress | None,
+    wanted: Wanted = everything,
+) -> httpx.Response:
+    """The answer. `fields` say how the files are to be read; `wanted`: which files of a folder are sent.
+
+    Raises RequestError: not exactly one of source and prefix, or no such file.
+    """
+    if (source is None) == (prefix is None):
+        raise RequestError("give a zip or a folder, or a prefix; exactly one of them")
+    if source is None:
+        return await transport.send(post(path, {**fields, "prefix": prefix}, read_seconds=_CHECK_SECONDS))
+    with ExitStack() as stack:
+        upload = await in_thread(stack.enter_context, zip_upload(source, wanted))
+        upload = watched(upload, progress)
+        return await transport.send(post(path, fields, upload=upload, read_seconds=_CHECK_SECONDS))

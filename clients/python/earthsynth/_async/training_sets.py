@@ -1,0 +1,52 @@
+"""Training sets: pictures with their masks, to train on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Unpack
+
+from earthsynth._answers import parse
+from earthsynth._archives import Wanted, everything
+from earthsynth._async.sets import send_set
+from earthsynth._parts import Progress
+from earthsynth._requests import get, segment
+from earthsynth.types.requests import Reading
+from earthsynth.types.trainings import TrainingSet
+
+if TYPE_CHECKING:
+    from earthsynth._async.client import AsyncEarthSynth
+
+
+class AsyncTrainingSets:
+    """`client.training_sets`"""
+
+    def __init__(self, client: AsyncEarthSynth) -> None:
+        self._client = client
+
+    async def create(
+        self,
+        source: str | os.PathLike[str] | bytes | None = None,
+        *,
+        prefix: str | None = None,
+        max_bad_share: float | None = None,
+        progress: Progress | None = None,
+        wanted: Wanted = everything,
+        extra_body: Mapping[str, Any] | None = None,
+        **reading: Unpack[Reading],
+    ) -> TrainingSet:
+        """Keeps pairs as one set: a zip's path or bytes, a folder, or objects under an import `prefix`.
+
+        The layout is `images/` and `masks/` with files of the same names, and `train.jsonl` where there is one. Every
+        pair is checked; over `max_bad_share` bad ones (0.05) there is no set. `wanted`: which files of a folder.
+        """
+        body: dict[str, Any] = {**reading, "max_bad_share": max_bad_share, "extra_body": extra_body}
+        answer = await send_set(
+            self._client._transport, "/v1/training-sets", source, prefix, body, progress, wanted
+        )
+        return parse(TrainingSet, answer)
+
+    async def get(self, set_id: str) -> TrainingSet:
+        """What is known of the set."""
+        path = f"/v1/training-sets/{segment(set_id, 'the set id')}"
+        return parse(TrainingSet, await self._client._transport.send(get(path)))
