@@ -94,7 +94,7 @@ def create(
         )
         if masks is not None:
             body["masks"] = {"mask_set_id": mask_set_of(service, console, masks, reading)}
-        dataset_id = service.submit_job("/v1/datasets", body)["id"]
+        dataset_id = service.post("/v1/datasets", body)["id"]
         typer.echo(dataset_id)
         if watch:
             follow(service, console, dataset_id, strict=strict)
@@ -146,7 +146,7 @@ def export(
         )
         ids = []
         for wanted in dict.fromkeys(formats):
-            job = service.submit_job(f"/v1/datasets/{dataset_id}/exports", given | {"format": wanted})
+            job = service.post(f"/v1/datasets/{dataset_id}/exports", given | {"format": wanted})
             typer.echo(job["id"])
             ids.append(job["id"])
         for export_id in ids if watch else ():
@@ -167,9 +167,10 @@ def download(
     url: options.Url = LOCAL_URL,
 ) -> None:
     """Fetch an export's archive, from where an earlier download broke off; prints its path, or the folder's."""
+    from deploy.dataset_client import in_words
     from deploy.dataset_export import archive_of, export_of, newest_of
     from deploy.downloads import download as fetch
-    from deploy.unpack import unpack
+    from earthsynth.unpacking import unpack
 
     with connected(url) as (service, console):
         if (export_id is None) == (newest is None):
@@ -180,7 +181,8 @@ def download(
         new = fetch(lambda: archive_of(service, dataset_id, chosen), path, console)
         typer.echo(f"{path} is {'complete' if new else 'there already'}", err=True)
         if extract:
-            unpack(path, path.with_suffix(""))
+            with in_words():
+                unpack(path, path.with_suffix(""))
         typer.echo(path.with_suffix("") if extract else path)
 
 

@@ -9,8 +9,8 @@ from rich.console import Console
 
 from deploy.dataset_client import Service
 from deploy.dataset_watch import follow
-from deploy.downloads import RemoteFile
 from deploy.exit_codes import ExitCode, Unsuccessful
+from earthsynth.downloads import RemoteFile
 from models.export.options import ExportFormat
 
 _APPEARS_SECONDS = 30.0  # exports that a data set was asked with are submitted just after its end

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from deploy.dataset_client import Service
 from deploy.exit_codes import wrong_usage
-from deploy.uploads import as_zip, check_body, form_text, upload_bar
+from deploy.uploads import as_zip, check_body, upload_bar
 from worker.dataset_specs import DatasetRequest
 from worker.mask_set_sources import MaskSetRequest
 
@@ -67,15 +67,13 @@ def mask_set_of(service: Service, console: Console, masks: str, reading: Mapping
     if masks.startswith(_PREFIX):
         asked = dict(reading) | {"prefix": masks.removeprefix(_PREFIX).rstrip("/") + "/"}
         check_body(MaskSetRequest, asked)
-        return _told(console, service.keep_mask_set(json=asked))
+        return _told(console, service.keep_mask_set(**asked))
     check_body(MaskSetRequest, reading)
-    fields = {name: form_text(value) for name, value in reading.items()}
     path = Path(masks)
     if not path.exists():
         raise wrong_usage(f"--masks {masks}: no such file or folder, and neither mset_… nor prefix:imports/…")
     with as_zip(path, console, "--masks") as archive, upload_bar(console, path.name, archive) as file:
-        name = path.name if path.is_file() else f"{path.resolve().name}.zip"
-        kept = service.keep_mask_set(data=fields, files={"file": (name, file, "application/zip")})
+        kept = service.keep_mask_set(file, **reading)
     return _told(console, kept)
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import httpx
 import numpy as np
@@ -22,6 +20,7 @@ from deploy.contact_sheet import building_boxes, contact_sheet
 from deploy.localstack import LocalStack
 from deploy.stack_error import StackError, StackStopped
 from deploy.stop_signals import stop_on_signals
+from earthsynth import EarthSynth, EarthSynthError, Job, Sample
 from models.overlay import draw_overlay
 
 MASK = Path(__file__).with_name("assets") / "demo_mask.png"
@@ -29,7 +28,6 @@ _SEED = 7
 _BATCH = 2  # small, so that the first pictures are there early and progress is seen
 _POLL_SECONDS = 0.15
 _JOB_SECONDS = 600.0
-_ENDED = frozenset({"succeeded", "failed", "canceled"})
 
 
 def run_demo(out: Path, num_images: int, console: Console | None = None) -> None:
@@ -55,16 +53,19 @@ def run_demo(out: Path, num_images: int, console: Console | None = None) -> None
             console.print(f"ready {stack.api_url} after {time.monotonic() - began:.1f} s")
             asked = time.monotonic()
             try:
-                with httpx.Client(base_url=stack.api_url, trust_env=False, timeout=30) as client:
-                    job = _follow(stack, client, _submit(client, num_images), console)
+                with (
+                    httpx.Client(trust_env=False) as http,
+                    EarthSynth(stack.api_url, "", timeout=30, max_retries=0, http_client=http) as client,
+                ):
+                    job = client.generate(MASK, num_images=num_images, seed=_SEED)
+                    _follow(stack, job, console)
                     seconds = time.monotonic() - asked
-                    results = _answer(client.get(f"/v1/jobs/{job['id']}/results"))["items"]
-                    samples = [sample for sample in results if sample["status"] == "accepted"]
+                    samples = [sample for sample in job.results() if sample.status == "accepted"]
                     if not samples:
                         raise StackError("R-Filter accepted none of the pictures; try again")
                     rows = _write(out, job, samples, client)
-            except httpx.HTTPError as error:
-                raise StackError(f"the stack stopped answering: {error}") from error
+            except EarthSynthError as error:
+                raise StackError(f"the stack does not do as it is asked: {error}") from error
             console.print("stopping …")
     _tell(console, out, job, rows, seconds=seconds, seconds_in_all=time.monotonic() - began)
 
@@ -75,20 +76,7 @@ def _check_worker(stack: LocalStack) -> None:
             raise StackError(f"the worker cannot work: {worker['reason']}")
 
 
-def _submit(client: httpx.Client, num_images: int) -> dict[str, Any]:
-    """POST the mask as a browser or curl would; the answer is the queued job."""
-    with MASK.open("rb") as mask:
-        return _answer(
-            client.post(
-                "/v1/generations",
-                files={"mask": (MASK.name, mask, "image/png")},
-                data={"num_images": str(num_images), "seed": str(_SEED)},
-                headers={"Prefer": "respond-async"},
-            )
-        )
-
-
-def _follow(stack: LocalStack, client: httpx.Client, job: dict[str, Any], console: Console) -> dict[str, Any]:
+def _follow(stack: LocalStack, job: Job, console: Console) -> None:
     """Poll the job until it has succeeded, with a bar in units of pictures."""
     columns = (
         TextColumn("{task.description}"),
@@ -98,62 +86,66 @@ def _follow(stack: LocalStack, client: httpx.Client, job: dict[str, Any], consol
     )
     deadline = time.monotonic() + _JOB_SECONDS
     with Progress(*columns, console=console) as bar:
-        task = bar.add_task("queued", total=job["progress"]["total"], text="")
-        while job["status"] not in _ENDED:
+        task = bar.add_task("queued", total=job.progress.total, text="")
+        while not job.ended:
             if time.monotonic() > deadline:
                 raise StackError(f"the job did not end within {_JOB_SECONDS:.0f} s")
             if stack.stop_requested.wait(_POLL_SECONDS):
                 raise StackStopped
-            job = _answer(client.get(f"/v1/jobs/{job['id']}"))
-            progress = job["progress"]
-            done, total, step, steps = (progress.get(key) or 0 for key in ("done", "total", "step", "steps"))
+            progress = job.reload().progress
+            done, total, step, steps = progress.done, progress.total, progress.step, progress.steps
             denoising = min(_BATCH, total - done) * step / steps if steps else 0
-            eta = progress.get("eta_seconds")
+            eta = progress.eta_seconds
             bar.update(
                 task,
-                description=job["phase"] or job["status"],
+                description=job.phase or job.status,
                 completed=min(total, done + denoising),
                 text=f"{done}/{total} pictures, step {step}/{steps}"
                 + ("" if eta is None else f", {eta:.0f} s left"),
             )
-    if job["status"] != "succeeded":
-        error = job["error"] or {}
-        raise StackError(f"the job {job['status']}: {error.get('detail', 'no reason given')}")
-    return job
+    if job.status != "succeeded":
+        raise StackError(f"the job {job.status}: {job.error.detail if job.error else 'no reason given'}")
 
 
-def _write(
-    out: Path, job: dict[str, Any], samples: list[dict[str, Any]], client: httpx.Client
-) -> list[tuple[str, str, str]]:
+def _write(out: Path, job: Job, samples: list[Sample], client: EarthSynth) -> list[tuple[str, str, str]]:
     """Download every picture and its mask, check their hashes, and write them with what is made of them.
 
     Returns, per picture, its file name, its sha256 and its mask's.
     """
     out.mkdir(parents=True, exist_ok=True)
     rows, pictures, overlays = [], [], []
-    mask = _download(client, samples[0]["mask"]["url"], samples[0]["mask_sha256"])
+    first = samples[0]
+    assert first.mask is not None  # noqa: S101  (every accepted sample has one)
+    mask = client.files.read(first.mask.model_copy(update={"sha256": first.mask_sha256}))
     (out / "mask.png").write_bytes(mask)
     ids = np.asarray(Image.open(BytesIO(mask)))
     boxes = building_boxes(ids)
     for sample in samples:
-        name = f"image-{sample['index']:03d}.png"
-        picture = _download(client, sample["image"]["url"], sample["image"]["sha256"])
+        assert sample.image is not None  # noqa: S101
+        assert sample.image.sha256 is not None  # noqa: S101
+        name = f"image-{sample.index:03d}.png"
+        picture = client.files.read(sample.image)
         (out / name).write_bytes(picture)
         pictures.append(np.asarray(Image.open(BytesIO(picture)).convert("RGB")))
         overlays.append(draw_overlay(pictures[-1], ids, boxes))
         Image.fromarray(overlays[-1]).save(out / name.replace("image", "overlay"))
-        rows.append((name, sample["image"]["sha256"], sample["mask_sha256"]))
+        rows.append((name, sample.image.sha256, sample.mask_sha256))
     contact_sheet(ids, pictures, overlays).save(out / "contact_sheet.png")
     labels = {
-        "job": job["id"],
-        "model": job["model"],
-        "prompt": samples[0]["prompt"],
-        "mask": {"file": "mask.png", "sha256": samples[0]["mask_sha256"]},
+        "job": job.id,
+        "model": job.model and job.model.model_dump(mode="json"),
+        "prompt": first.prompt,
+        "mask": {"file": "mask.png", "sha256": first.mask_sha256},
         "images": [
-            {"file": name, "sha256": sha256, "seed": sample["seed"], "filter": sample["filter"]}
+            {
+                "file": name,
+                "sha256": sha256,
+                "seed": sample.seed,
+                "filter": sample.filter.model_dump(mode="json"),
+            }
             for (name, sha256, _), sample in zip(rows, samples, strict=True)
         ],
-        "labels": samples[0]["labels"],
+        "labels": first.labels.model_dump(mode="json"),
         "drawn_boxes": [
             {"category": box.category, "box_xywh": box.box_xywh, "area": box.area} for box in boxes
         ],
@@ -162,25 +154,10 @@ def _write(
     return rows
 
 
-def _download(client: httpx.Client, url: str, sha256: str) -> bytes:
-    body = client.get(url).raise_for_status().content
-    if hashlib.sha256(body).hexdigest() != sha256:
-        raise StackError(f"{url.partition('?')[0]} does not have the sha256 that the API names")
-    return body
-
-
-def _answer(response: httpx.Response) -> dict[str, Any]:
-    """The body of a good answer. Raises: StackError with the problem's own sentence."""
-    body: dict[str, Any] = response.json()
-    if response.is_error:
-        raise StackError(f"{response.request.url.path} answered {response.status_code}: {body.get('detail')}")
-    return body
-
-
 def _tell(
     console: Console,
     out: Path,
-    job: dict[str, Any],
+    job: Job,
     rows: list[tuple[str, str, str]],
     *,
     seconds: float,
@@ -190,12 +167,12 @@ def _tell(
     for name, sha256, mask_sha256 in rows:
         table.add_row(name, sha256[:16], mask_sha256[:16])
     console.print(table)
-    request = job["request"]
+    request = job.request
     console.print(
-        f"model {job['model']['name']}@{job['model']['version']}, {request['num_inference_steps']} steps, "
+        f"model {request['model']}, {request['num_inference_steps']} steps, "
         f"seed {request['seed']}, prompt: {request['prompt']}"
     )
-    tries = job["counts"]["generated"]
+    tries = job.counts.generated
     console.print(
         f"{len(rows)} of {tries} pictures accepted by R-Filter in {seconds:.1f} s ({seconds / tries:.1f} s each)"
     )

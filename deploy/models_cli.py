@@ -19,8 +19,6 @@ models_app = typer.Typer(
     epilog=EXIT_CODES_HELP,
 )
 
-_LOOK = "earthsynth models list"
-
 
 @models_app.callback()
 def models(context: typer.Context) -> None:
@@ -50,7 +48,7 @@ def promote(
         name, _, version = model.partition("@")
         if not (name and version):
             raise wrong_usage("say which version, as in: earthsynth models promote farm@2")
-        _say(service.set(f"/v1/models/{name}/promote", {"version": version}))
+        _say(service.post(f"/v1/models/{name}/promote", {"version": version}))
 
 
 @models_app.command(epilog=EXIT_CODES_HELP)
@@ -60,7 +58,7 @@ def rollback(
 ) -> None:
     """Make a name mean what it meant before the last promotion."""
     with connected(url) as (service, _):
-        _say(service.undo(f"/v1/models/{name}/rollback", _LOOK))
+        _say(service.post(f"/v1/models/{name}/rollback"))
 
 
 @models_app.command(epilog=EXIT_CODES_HELP)
@@ -77,9 +75,9 @@ def default(
         if (model is None) != back:
             raise wrong_usage("say a model, or --rollback; one of them")
         if back:
-            _say(service.undo("/v1/models/default/rollback", _LOOK))
+            _say(service.post("/v1/models/default/rollback"))
         else:
-            _say(service.set(f"/v1/models/{model}/default"))
+            _say(service.post(f"/v1/models/{model}/default"))
 
 
 def _say(model: dict[str, Any]) -> None:

@@ -27,7 +27,7 @@ def submit(
         set_id = kept["id"]
     else:
         raise wrong_usage(f"--data {data}: there is no such file or folder, and it is no tset_…")
-    job = service.submit_job("/v1/trainings", {**body, "training_set_id": set_id})
+    job = service.post("/v1/trainings", {**body, "training_set_id": set_id})
     _say(console, f"training {job['id']} of {job['model']['name']}@{job['model']['version']}")
     for warning in job["warnings"]:
         _say(console, f"warning: {warning}")

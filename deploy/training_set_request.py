@@ -10,7 +10,7 @@ from rich.console import Console
 
 from deploy.dataset_client import Service
 from deploy.exit_codes import wrong_usage
-from deploy.uploads import as_zip, check_body, form_text, upload_bar
+from deploy.uploads import as_zip, check_body, upload_bar
 from models.cfcomp.pair_files import PairFiles, list_pairs
 from models.cfcomp.train_jsonl import FILE_NAME
 from worker.training_set_sources import TrainingSetRequest
@@ -29,16 +29,14 @@ def keep_training_set(
     if isinstance(pairs, str):
         asked = dict(reading) | {"prefix": pairs.rstrip("/") + "/"}
         check_body(TrainingSetRequest, asked)
-        return service.keep_training_set(json=asked)
+        return service.keep_training_set(**asked)
     check_body(TrainingSetRequest, reading)
-    fields = {name: form_text(value) for name, value in reading.items()}
     wanted = belongs(pairs) if pairs.is_dir() else lambda _: True
     with (
         as_zip(pairs, console, "FOLDER", wanted) as archive,
         upload_bar(console, pairs.name, archive) as file,
     ):
-        name = pairs.name if pairs.is_file() else f"{pairs.resolve().name}.zip"
-        return service.keep_training_set(data=fields, files={"file": (name, file, "application/zip")})
+        return service.keep_training_set(file, **reading)
 
 
 def belongs(folder: Path) -> Callable[[Path], bool]:

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 
 from earthsynth import EarthSynth
+from earthsynth.retries import RetryPolicy
 from tests.deploy.web import reply, serving
 
 Answer = Callable[[BaseHTTPRequestHandler], None]
@@ -71,7 +72,5 @@ def scripted(*answers: Answer, **options: Any) -> Iterator[tuple[EarthSynth, Scr
         EarthSynth(url, http_client=http, **options) as client,
     ):
         client._transport._sleep = script.slept.append
-        client._transport.retries = type(client._transport.retries)(
-            client._transport.retries.max_retries, lambda: 1.0
-        )
+        client._transport.retries = RetryPolicy(client._transport.settings.max_retries, lambda: 1.0)
         yield client, script

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import stat
 import zipfile
-from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -16,7 +14,6 @@ import pytest
 
 import earthsynth
 from earthsynth import Export
-from earthsynth._unpack import unpack
 from tests.clients.scripted import Answer, Script, hangs_up, says, scripted
 from tests.clients.zips import a_zip
 from tests.deploy.web import reply, serving
@@ -138,39 +135,6 @@ def test_an_archive_is_unpacked_beside_it(tmp_path: Path) -> None:
     assert path == tmp_path / "coco-job_e"
     assert (path / "annotations" / "a.json").read_bytes() == b"{}"
     assert (path / "images").is_dir()
-
-
-def a_link(archive: zipfile.ZipFile) -> None:
-    info = zipfile.ZipInfo("link")
-    info.external_attr = (stat.S_IFLNK | 0o777) << 16
-    archive.writestr(info, "/etc/passwd")
-
-
-def twice(archive: zipfile.ZipFile) -> None:
-    archive.writestr("a", "1")
-    with pytest.warns(UserWarning, match="Duplicate"):
-        archive.writestr("a", "2")
-
-
-def named(name: str) -> Callable[[zipfile.ZipFile], None]:
-    return lambda archive: archive.writestr(zipfile.ZipInfo(name), "x")
-
-
-@pytest.mark.parametrize(
-    "fill",
-    [
-        a_link,
-        twice,
-        *map(named, ("../a", "/a", "a/../../b", "C:/a", "a\\b", "a//b", "./a", "a\x07", "x" * 300)),
-    ],
-)
-def test_unsafe_archives_write_nothing(tmp_path: Path, fill: Callable[[zipfile.ZipFile], None]) -> None:
-    path = tmp_path / "x.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        fill(archive)
-    with pytest.raises(earthsynth.UnsafeArchive):
-        unpack(path, tmp_path / "x")
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_pictures_are_checked(tmp_path: Path) -> None:

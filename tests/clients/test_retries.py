@@ -12,7 +12,7 @@ import pytest
 
 import earthsynth
 from earthsynth import AsyncEarthSynth, EarthSynth
-from earthsynth._retries import retry_after
+from earthsynth.retries import retry_after
 from tests.clients.scripted import JOB, Answer, Script, hangs_up, problem, says, scripted
 from tests.clients.zips import a_zip
 from tests.deploy.web import serving

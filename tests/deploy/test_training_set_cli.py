@@ -18,7 +18,7 @@ from deploy.cli import app
 from deploy.localstack import LocalStack
 from deploy.prepare import run_prepare
 from deploy.training_set_request import belongs
-from deploy.uploads import zip_folder
+from earthsynth.archives import zip_folder
 from tests.conftest import settings_of
 from tests.models.zips import packed
 from tests.pictures import png
@@ -60,7 +60,7 @@ def test_what_was_prepared_is_the_same_pairs(service: LocalStack, tmp_path: Path
     run_prepare(folder)
     assert any((folder / "category_masks").iterdir())
     buffer = io.BytesIO()
-    assert zip_folder(folder, buffer, "FOLDER", belongs(folder)) == 7
+    assert zip_folder(folder, buffer, belongs(folder)) == 7
     with zipfile.ZipFile(buffer) as archive:
         assert not any(name.startswith("category_masks/") for name in archive.namelist())
     assert invoke(service.api_url, "create", str(folder))[1] == before
@@ -74,7 +74,7 @@ def test_masks_that_train_jsonl_names_elsewhere_are_sent(tmp_path: Path) -> None
     row = {"file_name": "images/0.png", "mask_name": "id_masks/0.png", "text": "A farm"}
     (folder / "train.jsonl").write_text(json.dumps(row) + "\n")
     buffer = io.BytesIO()
-    zip_folder(folder, buffer, "FOLDER", belongs(folder))
+    zip_folder(folder, buffer, belongs(folder))
     with zipfile.ZipFile(buffer) as archive:
         assert archive.namelist() == ["id_masks/0.png", "images/0.png", "train.jsonl"]
 

@@ -8,7 +8,6 @@ from typing import Any, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from earthsynth._retries import retry_after
 from earthsynth.errors import (
     APIConnectionError,
     APIError,
@@ -19,6 +18,7 @@ from earthsynth.errors import (
     UnexpectedAnswer,
     class_for,
 )
+from earthsynth.retries import retry_after
 
 T = TypeVar("T", bound=BaseModel)
 _BROKEN = (httpx.NetworkError, httpx.TimeoutException, httpx.RemoteProtocolError, httpx.ProxyError)

@@ -22,6 +22,7 @@ from earthsynth._async.webhooks import AsyncWebhooks
 from earthsynth._requests import Request, delete, get, post
 from earthsynth._settings import DEFAULT_MAX_RETRIES, settings_of
 from earthsynth.errors import RequestError
+from earthsynth.retries import Retries
 from earthsynth.types.catalogue import Capabilities, Category, Ontology, Usage, Worker
 
 
@@ -35,7 +36,8 @@ class AsyncEarthSynth:
     `base_url`: default EARTHSYNTH_URL, else http://127.0.0.1:8000. `api_key`: default EARTHSYNTH_API_KEY. `timeout`
     of one request: seconds, or an httpx.Timeout. `max_retries`: how often a request is sent again while
     nobody answers, or the answer is: not now; POSTs carry an idempotency key, so they are done once. `http_client`:
-    your own, for proxies and certificates; it stays open when this client is closed.
+    your own, for proxies and certificates; it stays open when this client is closed. `retry_policy`: in place of
+    `max_retries`, what decides about another attempt.
     """
 
     def __init__(
@@ -46,9 +48,11 @@ class AsyncEarthSynth:
         timeout: float | httpx.Timeout | None = None,
         max_retries: int = DEFAULT_MAX_RETRIES,
         http_client: httpx.AsyncClient | None = None,
+        retry_policy: Retries | None = None,
     ) -> None:
         """Raises RequestError for what is no http(s) URL."""
-        self._use(AsyncTransport(settings_of(base_url, api_key, timeout, max_retries), http_client))
+        settings = settings_of(base_url, api_key, timeout, max_retries)
+        self._use(AsyncTransport(settings, http_client, retries=retry_policy))
 
     def _use(self, transport: AsyncTransport) -> None:
         self._transport = transport

@@ -14,9 +14,9 @@ from earthsynth._async.pauses import in_thread, sleep
 from earthsynth._bodies import formats_of
 from earthsynth._parts import Progress, RemoteFile
 from earthsynth._requests import get, segment
-from earthsynth._unpack import unpack
 from earthsynth.errors import DownloadError
 from earthsynth.types.datasets import ExportData
+from earthsynth.unpacking import unpack
 
 if TYPE_CHECKING:
     from earthsynth._async.client import AsyncEarthSynth

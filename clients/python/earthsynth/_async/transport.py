@@ -12,9 +12,9 @@ import httpx
 from earthsynth._answers import broken, redirected, refusal
 from earthsynth._async import pauses
 from earthsynth._requests import Request, close, content
-from earthsynth._retries import RetryPolicy
 from earthsynth._settings import Settings, with_read
 from earthsynth.errors import EarthSynthError
+from earthsynth.retries import Retries, RetryPolicy
 
 log = logging.getLogger("earthsynth")
 _STREAM_READ_SECONDS = 40.0  # events come with a sign of life every 15 s
@@ -30,17 +30,17 @@ class AsyncTransport:
         settings: Settings,
         http: httpx.AsyncClient | None = None,
         *,
+        retries: Retries | None = None,
         sleep: Sleep = pauses.sleep,
-        jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.settings, self._sleep = settings, sleep
-        self.retries = RetryPolicy(settings.max_retries, jitter)
+        self.settings, self._sleep, self._own_retries = settings, sleep, retries
+        self.retries = retries or RetryPolicy(settings.max_retries, random.random)
         self._given = http
         self._http = http or httpx.AsyncClient(timeout=settings.timeout)
 
     def changed(self, settings: Settings) -> AsyncTransport:
         """The same connections under other settings."""
-        return AsyncTransport(settings, self._http, sleep=self._sleep, jitter=self.retries.jitter)
+        return AsyncTransport(settings, self._http, retries=self._own_retries, sleep=self._sleep)
 
     async def aclose(self) -> None:
         """Closes the connections, unless they are the caller's."""

@@ -16,9 +16,9 @@ from earthsynth._requests import get, segment
 from earthsynth._sync.downloads import download
 from earthsynth._sync.handles import Handle
 from earthsynth._sync.pauses import in_thread, sleep
-from earthsynth._unpack import unpack
 from earthsynth.errors import DownloadError
 from earthsynth.types.datasets import ExportData
+from earthsynth.unpacking import unpack
 
 if TYPE_CHECKING:
     from earthsynth._sync.client import EarthSynth

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
@@ -15,6 +14,7 @@ from earthsynth._requests import delete, get, post, segment
 from earthsynth._sync.handles import Handle
 from earthsynth._sync.pauses import in_thread
 from earthsynth._sync.sets import send_set
+from earthsynth.archives import ZipSource
 from earthsynth.errors import RequestError
 from earthsynth.types.masks import MaskData, MaskSet
 from earthsynth.types.requests import Reading
@@ -92,7 +92,7 @@ class MaskSets:
 
     def create(
         self,
-        source: str | os.PathLike[str] | bytes | None = None,
+        source: ZipSource | None = None,
         *,
         prefix: str | None = None,
         tile_size: int | None = None,
@@ -101,7 +101,7 @@ class MaskSets:
         extra_body: Mapping[str, Any] | None = None,
         **reading: Unpack[Reading],
     ) -> MaskSet:
-        """Keeps many masks as one set: a zip's path or bytes, a folder, or objects under an import `prefix`.
+        """Keeps many masks as one set: a zip's path, bytes or open file, a folder, or an import `prefix`.
 
         A zip is streamed from the disk, a folder packed first. `tile_size`: cut larger masks into tiles of that
         side. `partial`: make the set of what can be used; `refused` names the rest.

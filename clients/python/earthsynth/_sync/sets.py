@@ -4,14 +4,13 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
-from earthsynth._archives import Wanted, everything, watched, zip_upload
 from earthsynth._parts import Progress
 from earthsynth._requests import post
 from earthsynth._sync.pauses import in_thread
+from earthsynth.archives import Wanted, ZipSource, everything, watched, zip_upload
 from earthsynth.errors import RequestError
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ _CHECK_SECONDS = 600.0  # ten thousand files are checked before the answer
 def send_set(
     transport: Transport,
     path: str,
-    source: str | os.PathLike[str] | bytes | None,
+    source: ZipSource | None,
     prefix: str | None,
     fields: dict[str, Any],
     progress: Progress | None,

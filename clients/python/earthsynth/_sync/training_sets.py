@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Unpack
 
 from earthsynth._answers import parse
-from earthsynth._archives import Wanted, everything
 from earthsynth._parts import Progress
 from earthsynth._requests import get, segment
 from earthsynth._sync.sets import send_set
+from earthsynth.archives import Wanted, ZipSource, everything
 from earthsynth.types.requests import Reading
 from earthsynth.types.trainings import TrainingSet
 
@@ -28,7 +27,7 @@ class TrainingSets:
 
     def create(
         self,
-        source: str | os.PathLike[str] | bytes | None = None,
+        source: ZipSource | None = None,
         *,
         prefix: str | None = None,
         max_bad_share: float | None = None,
@@ -37,7 +36,7 @@ class TrainingSets:
         extra_body: Mapping[str, Any] | None = None,
         **reading: Unpack[Reading],
     ) -> TrainingSet:
-        """Keeps pairs as one set: a zip's path or bytes, a folder, or objects under an import `prefix`.
+        """Keeps pairs as one set: a zip's path, bytes or open file, a folder, or objects under an import `prefix`.
 
         The layout is `images/` and `masks/` with files of the same names, and `train.jsonl` where there is one. Every
         pair is checked; over `max_bad_share` bad ones (0.05) there is no set. `wanted`: which files of a folder.

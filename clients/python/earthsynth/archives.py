@@ -21,6 +21,8 @@ _JUNK = frozenset({"thumbs.db", "desktop.ini"})
 _ZIP = "application/zip"
 
 Wanted = Callable[[Path], bool]
+ZipSource = str | os.PathLike[str] | bytes | BinaryIO
+"""A zip's path, bytes or open file, or a folder's path."""
 
 
 def everything(path: Path) -> bool:  # noqa: ARG001
@@ -56,8 +58,8 @@ def _left_behind(relative: Path) -> bool:
 
 
 @contextmanager
-def zip_upload(source: str | os.PathLike[str] | bytes, wanted: Wanted = everything) -> Iterator[Upload]:
-    """The file part `file`: the zip at a path, a folder packed into one, or a zip's bytes.
+def zip_upload(source: ZipSource, wanted: Wanted = everything) -> Iterator[Upload]:
+    """The file part `file`: the zip at a path, a folder packed into one, a zip's bytes or an open one.
 
     Raises RequestError: there is no such file, or nothing in the folder.
     """
@@ -65,6 +67,12 @@ def zip_upload(source: str | os.PathLike[str] | bytes, wanted: Wanted = everythi
         with tempfile.TemporaryFile(prefix="earthsynth-upload-") as spool:
             spool.write(source)
             yield _spooled("upload.zip", spool)
+        return
+    if not isinstance(source, str | os.PathLike):
+        name = getattr(source, "name", None)
+        yield Upload(
+            "file", Path(name).name if isinstance(name, str) else "upload.zip", _ZIP, lambda: _again(source)
+        )
         return
     path = Path(source)
     if path.is_file():
@@ -78,6 +86,12 @@ def zip_upload(source: str | os.PathLike[str] | bytes, wanted: Wanted = everythi
         raise RequestError(f"{path}: there is no such file or folder")
 
 
+def _again(file: BinaryIO) -> BinaryIO:
+    """The caller's file from its beginning; closing it is theirs."""
+    file.seek(0)
+    return cast(BinaryIO, _Borrowed(file))
+
+
 def watched(upload: Upload, progress: Progress | None) -> Upload:
     """The same upload, which tells how far it has been read."""
     if progress is None:
@@ -85,26 +99,38 @@ def watched(upload: Upload, progress: Progress | None) -> Upload:
     return replace(upload, open=lambda: cast(BinaryIO, _WatchedFile(upload.open(), progress)))
 
 
-class _WatchedFile:
-    """A file that is read from its beginning to its end, once."""
+class _Borrowed:
+    """What httpx asks of a file that it sends; it stays open."""
 
-    def __init__(self, file: BinaryIO, progress: Progress) -> None:
-        self._file, self._progress = file, progress
-        self._size = os.fstat(file.fileno()).st_size
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
 
     def read(self, size: int = -1) -> bytes:
-        found = self._file.read(size)
-        self._progress(self._file.tell(), self._size)
-        return found
-
-    def fileno(self) -> int:
-        return self._file.fileno()
+        return self._file.read(size)
 
     def seek(self, place: int, whence: int = 0) -> int:
         return self._file.seek(place, whence)
 
     def tell(self) -> int:
         return self._file.tell()
+
+    def close(self) -> None:
+        """Not ours to close."""
+
+
+class _WatchedFile(_Borrowed):
+    """A file of ours that is read from its beginning to its end, once."""
+
+    def __init__(self, file: BinaryIO, progress: Progress) -> None:
+        super().__init__(file)
+        self._progress = progress
+        self._size = file.seek(0, os.SEEK_END)
+        file.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        found = super().read(size)
+        self._progress(self._file.tell(), self._size)
+        return found
 
     def close(self) -> None:
         self._file.close()

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from deploy.exit_codes import Unsuccessful
-from deploy.unpack import unpack
+from earthsynth import UnsafeArchive
+from earthsynth.unpacking import unpack
 
 
 def archive(tmp_path: Path, *entries: zipfile.ZipInfo | str) -> Path:
@@ -49,13 +49,19 @@ def test_files_and_folders_once(tmp_path: Path) -> None:
         (["a\\..\\evil.txt"], "backslash"),
         ([link("evil")], "link"),
         (["twice.txt", "twice.txt"], "twice"),
+        (["a/../../b"], r"a \.\."),
+        (["./a"], r"a \.\."),
+        (["a//b"], "empty part"),
+        (["C:/a"], "absolute"),
+        (["a\x07"], "control character"),
+        (["x" * 300], "too long"),
     ],
 )
 def test_what_leads_outside_is_refused_before_anything_is_written(
     tmp_path: Path, entries: list[zipfile.ZipInfo | str], said: str
 ) -> None:
     path = archive(tmp_path, *entries)
-    with pytest.raises(Unsuccessful, match=said):
+    with pytest.raises(UnsafeArchive, match=said):
         unpack(path, tmp_path / "a")
     assert [found.name for found in tmp_path.iterdir()] == ["a.zip"]
 
@@ -63,6 +69,6 @@ def test_what_leads_outside_is_refused_before_anything_is_written(
 def test_a_damaged_archive_gets_no_folder(tmp_path: Path) -> None:
     path = archive(tmp_path, "a.txt")
     path.write_bytes(path.read_bytes().replace(b"body 0", b"b0dy 0"))
-    with pytest.raises(Unsuccessful, match="CRC"):
+    with pytest.raises(UnsafeArchive, match="CRC"):
         unpack(path, tmp_path / "a")
     assert not (tmp_path / "a").exists()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from typing import Protocol
 
 from earthsynth.errors import APIConnectionError, APIError, EarthSynthError
 
@@ -14,6 +15,16 @@ _AGAIN = frozenset({408, 429, 502, 503, 504})
 _FIRST_SECONDS, _LONGEST_SECONDS = 0.5, 8.0
 LONGEST_RETRY_AFTER_SECONDS = 120.0
 """What Retry-After may ask for; more is left to the caller, who may have something better to do."""
+
+
+class Retries(Protocol):
+    """What decides about another attempt. Programs with ideas of their own give the client one."""
+
+    def pause(self, failure: EarthSynthError, attempt: int) -> float | None:
+        """Seconds until the next attempt; None: the failure is final. `attempt` counts from 0."""
+
+    def patient(self) -> Retries:
+        """The same for whoever waits for a job anyway."""
 
 
 @dataclass(frozen=True, slots=True)
