@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import uuid
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -21,6 +22,7 @@ from earthsynth import (
     EarthSynth,
     EarthSynthError,
     Generation,
+    Gone,
     JobCanceled,
     NotFound,
     RequestError,
@@ -154,6 +156,32 @@ def test_lists_are_read_page_after_page(synth: EarthSynth, generation: Generatio
     assert len(ids) == len(set(ids)) >= 2
     assert generation.id in ids
     assert [job.id for job in synth.jobs.list().to_list(1)] == ids[:1]
+    own = synth.jobs.list(kind="generation", status="succeeded", page_size=1)
+    assert {(job.kind, job.status) for job in own} == {("generation", "succeeded")}
+    assert synth.jobs.list(custom_id="nobody's").to_list() == []
+
+
+def test_what_is_deleted_is_gone(synth: EarthSynth) -> None:
+    job = synth.generate(road_and_buildings(), seed=4, custom_id="to go", wait=True, **QUICK)
+    assert [found.id for found in synth.jobs.list(custom_id="to go")] == [job.id]
+    image = job.samples[0].image
+    assert image is not None
+    assert image.link is not None
+    assert hashlib.sha256(synth.files.read(image.link)).hexdigest() == image.sha256
+    run_out = image.model_copy(
+        update={"expires_at": datetime(2026, 1, 1, tzinfo=UTC), "url": "http://127.0.0.1:9"}
+    )
+    assert synth.files.read(run_out) == synth.files.read(image)
+    job.delete()
+    with pytest.raises(Gone):
+        job.reload()
+
+
+def test_what_was_used_is_counted(synth: EarthSynth, generation: Generation) -> None:
+    assert generation.finished_at is not None
+    usage = synth.usage(last=generation.finished_at.date())
+    assert usage.last == generation.finished_at.date()
+    assert usage.total.images_accepted >= 2
 
 
 def test_what_the_service_knows(synth: EarthSynth) -> None:

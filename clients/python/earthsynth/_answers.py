@@ -102,13 +102,13 @@ def redirected(response: httpx.Response) -> UnexpectedAnswer:
     )
 
 
-def broken(error: httpx.TransportError, url: str) -> EarthSynthError:
-    """What a failed exchange means to the caller; only broken connections are worth another attempt."""
+def broken(error: httpx.TransportError, url: str, what: str) -> EarthSynthError:
+    """What a failed exchange with `url` about `what` means; only broken connections are worth another attempt."""
     reason = str(error) or type(error).__name__
     if isinstance(error, httpx.ConnectTimeout | httpx.ConnectError):
         return APIConnectionError(f"{url} is not reachable: {reason}")
     if isinstance(error, httpx.TimeoutException):
-        return APITimeoutError(f"{url} did not answer in time: {reason}")
+        return APITimeoutError(f"{url} did not answer {what} in time: {reason}")
     if isinstance(error, _BROKEN):
-        return APIConnectionError(f"{url} did not answer: {reason}")
+        return APIConnectionError(f"{url} did not answer {what}: {reason}")
     return RequestError(f"{url} cannot be asked: {reason}")

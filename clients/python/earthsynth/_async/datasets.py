@@ -86,7 +86,7 @@ class AsyncDataset(DatasetData, AsyncHandle):
         return AsyncExport.begun(self.id, format, job)
 
     def exports(self) -> AsyncPager[AsyncExport]:
-        """The data set's exports, oldest first."""
+        """The data set's exports, newest first."""
         client, dataset_id = self._client, self.id
         return AsyncPager(
             client._transport,

@@ -99,7 +99,7 @@ async def newest_export(dataset: AsyncDataset, wanted: str) -> AsyncExport | Non
         ]
         good = [export for export in found if export.status not in {"failed", "canceled"}]
         if good:
-            return good[-1]
+            return max(good, key=lambda export: export.id)  # ids sort by time
         if found or not coming or time.monotonic() > until:
             return None
         await sleep(_POLL_SECONDS)

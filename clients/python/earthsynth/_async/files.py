@@ -14,6 +14,8 @@ from earthsynth.types.records import FileRef
 if TYPE_CHECKING:
     from earthsynth._async.client import AsyncEarthSynth
 
+_PATH = "/v1/files/"
+
 
 class AsyncFiles:
     """`client.files`"""
@@ -21,19 +23,20 @@ class AsyncFiles:
     def __init__(self, client: AsyncEarthSynth) -> None:
         self._client = client
 
-    async def url(self, key: str) -> str:
-        """A fresh presigned URL of the file under a key."""
-        request = get(f"/v1/files/{quote(key, safe='/')}").redirecting()
+    async def url(self, link: str) -> str:
+        """A fresh presigned URL of the file that a `link`, or the end of one after /v1/files/, names."""
+        request = get(f"{_PATH}{quote(link.removeprefix(_PATH), safe='/')}").redirecting()
         return str((await self._client._transport.send(request)).headers["location"])
 
     async def read(self, file: FileRef | str) -> bytes:
-        """The bytes of a file: `sample.image`, `preview.sheet` …, or a key; checked where the sha256 is known.
+        """The bytes of a file: `sample.image`, `preview.sheet` …, or a `link`; checked where the sha256 is known.
 
         For pictures and sheets; a data set's archive is better left to its `download`.
         """
-        if isinstance(file, FileRef):
-            return await read(self._client._transport, file.url, file.sha256)
-        return await read(self._client._transport, await self.url(file), None)
+        if isinstance(file, str):
+            return await read(self._client._transport, await self.url(file), None)
+        url = await self.url(file.link) if file.link and file.run_out() else file.url
+        return await read(self._client._transport, url, file.sha256)
 
     async def save(self, file: FileRef | str, path: str | Path) -> Path:
         """Writes the file to a path."""

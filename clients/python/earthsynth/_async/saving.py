@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 # what is written down must not run out
 _RUNS_OUT: dict[str, bool | dict[str, bool]] = {
-    "image": {"url": True, "expires_at": True},
+    "image": {"url": True, "expires_at": True, "link": True},
     "mask": True,
     "label": True,
 }

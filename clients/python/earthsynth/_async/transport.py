@@ -76,7 +76,7 @@ class AsyncTransport:
             built = self._build(request, headers, self._timeout(request), arguments)
             response = await self._http.send(built, follow_redirects=False)
         except httpx.TransportError as error:
-            raise broken(error, f"{self.settings.base_url}{request.path}") from error
+            raise broken(error, self.settings.base_url, f"{request.method} {request.path}") from error
         finally:
             close(arguments)
         if response.is_error:
@@ -102,7 +102,7 @@ class AsyncTransport:
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
-            raise broken(error, f"{self.settings.base_url}{request.path}") from error
+            raise broken(error, self.settings.base_url, f"{request.method} {request.path}") from error
 
     @asynccontextmanager
     async def fetch(self, url: str, have: int = 0) -> AsyncIterator[httpx.Response]:
@@ -120,7 +120,7 @@ class AsyncTransport:
             finally:
                 await response.aclose()
         except httpx.TransportError as error:
-            raise broken(error, url.partition("?")[0]) from error
+            raise broken(error, "the storage", f"GET {url.partition('?')[0]}") from error
 
     def _build(
         self, request: Request, headers: dict[str, str], timeout: httpx.Timeout, arguments: dict[str, object]

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from types import TracebackType
 from typing import Any, Self
 
@@ -94,8 +95,9 @@ class EarthSynth:
         """Limits, formats, rules, samplers and feature flags of the service."""
         return parse(Capabilities, self._transport.send(get("/v1/capabilities")))
 
-    def usage(self, **query: str) -> Usage:
-        """What was used, as the service counts it."""
+    def usage(self, first: date | None = None, last: date | None = None) -> Usage:
+        """Jobs, pictures and workers' time by day (UTC), by default the last 30; `last` is included."""
+        query = {"from": first, "to": last}
         return parse(Usage, self._transport.send(get("/v1/usage", **query)))
 
     def workers(self) -> list[Worker]:

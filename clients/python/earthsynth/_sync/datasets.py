@@ -86,7 +86,7 @@ class Dataset(DatasetData, Handle):
         return Export.begun(self.id, format, job)
 
     def exports(self) -> Pager[Export]:
-        """The data set's exports, oldest first."""
+        """The data set's exports, newest first."""
         client, dataset_id = self._client, self.id
         return Pager(
             client._transport,

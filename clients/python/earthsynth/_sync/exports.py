@@ -99,7 +99,7 @@ def newest_export(dataset: Dataset, wanted: str) -> Export | None:
         found: list[Export] = [export for export in dataset.exports().to_list() if export.format == wanted]
         good = [export for export in found if export.status not in {"failed", "canceled"}]
         if good:
-            return good[-1]
+            return max(good, key=lambda export: export.id)  # ids sort by time
         if found or not coming or time.monotonic() > until:
             return None
         sleep(_POLL_SECONDS)

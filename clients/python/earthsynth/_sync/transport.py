@@ -78,7 +78,7 @@ class Transport:
             built = self._build(request, headers, self._timeout(request), arguments)
             response = self._http.send(built, follow_redirects=False)
         except httpx.TransportError as error:
-            raise broken(error, f"{self.settings.base_url}{request.path}") from error
+            raise broken(error, self.settings.base_url, f"{request.method} {request.path}") from error
         finally:
             close(arguments)
         if response.is_error:
@@ -104,7 +104,7 @@ class Transport:
             finally:
                 response.close()
         except httpx.TransportError as error:
-            raise broken(error, f"{self.settings.base_url}{request.path}") from error
+            raise broken(error, self.settings.base_url, f"{request.method} {request.path}") from error
 
     @contextmanager
     def fetch(self, url: str, have: int = 0) -> Iterator[httpx.Response]:
@@ -122,7 +122,7 @@ class Transport:
             finally:
                 response.close()
         except httpx.TransportError as error:
-            raise broken(error, url.partition("?")[0]) from error
+            raise broken(error, "the storage", f"GET {url.partition('?')[0]}") from error
 
     def _build(
         self, request: Request, headers: dict[str, str], timeout: httpx.Timeout, arguments: dict[str, object]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+import datetime
 from typing import Any, Literal
 
 from earthsynth.types.jobs import ModelRef
@@ -42,8 +42,8 @@ class Worker(Record):
     model: ModelRef | None = None
     job: str | None = None
     queue: str | None = None
-    started_at: datetime | None = None
-    seen_at: datetime | None = None
+    started_at: datetime.datetime | None = None
+    seen_at: datetime.datetime | None = None
 
 
 class Capabilities(Record):
@@ -56,5 +56,23 @@ class Capabilities(Record):
     features: dict[str, Any] | list[Any] = {}
 
 
+class UsedAmount(Record):
+    """`jobs`: how many ended, by kind and status. `worker_seconds` by kind, lost attempts included."""
+
+    jobs: dict[str, dict[str, int]] = {}
+    worker_seconds: dict[str, float] = {}
+    images_generated: int = 0
+    images_accepted: int = 0
+
+
+class UsedDay(UsedAmount):
+    date: datetime.date
+
+
 class Usage(Record):
-    """What was used, as the service counts it."""
+    """`items`: the days (UTC) on which a job ended, in order; `total` is their sum."""
+
+    first: datetime.date
+    last: datetime.date
+    items: list[UsedDay] = []
+    total: UsedAmount = UsedAmount()
