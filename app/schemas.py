@@ -9,8 +9,10 @@ from pydantic import BaseModel
 from redis import Redis
 
 from app.problems import Problem, problem
-from worker.intake import MaskCategory, MaskRecord
+from models.affine import Affine
+from models.georeference import Georeference
 from worker.jobs import Attempt, Counts, Job, JobKind, JobStatus, ModelRef, Phase, Progress
+from worker.mask_records import MaskCategory, MaskRecord
 from worker.queue import position, queue_of
 from worker.samples import FilterVerdict, LabelAnnotation, SampleRecord, SampleStatus
 from worker.storage import Storage
@@ -117,7 +119,23 @@ class SamplePage(BaseModel):
     next_cursor: str | None = None
 
 
+class GeoreferenceView(BaseModel):
+    """Where a mask or a picture lies. `crs`: its EPSG code; null: none, or one that has no code (`has_geokeys`).
+
+    `transform` [a, b, c, d, e, f] takes the corner (column, row) of a pixel to (a·column + b·row + c,
+    d·column + e·row + f); `bounds` are left, bottom, right, top. `nodata` is what the file itself calls no data.
+    """
+
+    crs: str | None
+    has_geokeys: bool
+    transform: Affine
+    bounds: tuple[float, float, float, float]
+    nodata: int | None
+
+
 class MaskView(BaseModel):
+    """`georeference`: where it lies, if it says so. `instances`: how many objects it tells apart, if it does."""
+
     id: str
     width: int
     height: int
@@ -126,6 +144,8 @@ class MaskView(BaseModel):
     categories: list[MaskCategory]
     warnings: list[str]
     preview_url: str
+    georeference: GeoreferenceView | None = None
+    instances: int | None = None
 
 
 def job_view(job: Job, redis: Redis) -> JobView:
@@ -212,4 +232,19 @@ def mask_view(record: MaskRecord) -> MaskView:
         categories=list(record.categories),
         warnings=list(record.warnings),
         preview_url=f"/v1/masks/{record.id}/preview",
+        georeference=georeference_view(record.georeference, record.width, record.height),
+        instances=record.instances,
+    )
+
+
+def georeference_view(found: Georeference | None, width: int, height: int) -> GeoreferenceView | None:
+    """How clients see where something of that size in pixels lies."""
+    if found is None:
+        return None
+    return GeoreferenceView(
+        crs=None if found.epsg is None else f"EPSG:{found.epsg}",
+        has_geokeys=found.geokeys is not None,
+        transform=found.transform,
+        bounds=found.bounds(width, height),
+        nodata=found.nodata,
     )

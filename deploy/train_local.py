@@ -37,7 +37,7 @@ from models.model_card import ModelCard
 from models.nano.filter import nano_filter
 from models.rfilter.segmenters import load_segmenter
 from models.sample import Condition
-from worker.specs import MaskReading as MaskOptions
+from worker.mask_reading import MaskReading as MaskOptions
 from worker.training_sets import mask_reading
 
 _LOOK = 4  # bad pairs that are shown

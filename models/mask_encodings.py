@@ -33,6 +33,7 @@ class Encoding(StrEnum):
     PALETTE = "palette"  # the palette index of a pixel is its class id; the colours mean nothing
     COLOR = "color"  # the colour of a pixel says its class
     BINARY = "binary"  # 0 is background, one other value is the named category
+    POLYGONS = "polygons"  # drawn, not read from a file; said of a mask, never asked of a file
 
 
 def resolve(file: MaskFile, meaning: Meaning, *, ignore: bool) -> Encoding:

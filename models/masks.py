@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from models.categories import CATEGORIES, IGNORE, IGNORE_COLOR, find_category, get_ontology
 from models.components import count_components
 from models.errors import MaskRefused
+from models.georeference import Georeference
 from models.label_map import meaning_of, read_label_map
 from models.mask_encodings import Encoding, resolve, to_ids
 from models.mask_files import read_mask_file
@@ -56,13 +57,16 @@ class DecodedMask:
     """A mask that was read: `ids` (H, W) uint8, and how its file was understood.
 
     `encoding` is never AUTO. `ontology` is "label_map" where the caller sent one. Each warning is a word, a
-    colon and a sentence ("single_class: …").
+    colon and a sentence ("single_class: …"). `instances` (H, W) uint32 tells objects of one category apart: 0 is
+    none; None where the mask says nothing of them.
     """
 
     ids: NDArray[np.uint8]
     encoding: Encoding
     ontology: str
     warnings: tuple[str, ...]
+    georeference: Georeference | None = None
+    instances: NDArray[np.uint32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,11 @@ def decode_mask(
         meaning = read_label_map(label_map)
     else:
         raise MaskRefused("Send either an ontology or a label_map, not both.", code="invalid_label_map")
+    if encoding is Encoding.POLYGONS:
+        raise MaskRefused(
+            "encoding=polygons is what masks say that were drawn; for a file leave it out.",
+            code="ambiguous_encoding",
+        )
     marked = None if category is None else find_category(category)
     if encoding is Encoding.BINARY and (marked is None or marked.id == 0):
         raise MaskRefused(

@@ -13,6 +13,7 @@ from worker.layout import (
     exports_prefix,
     gone_key,
     job_prefix,
+    mask_instances_key,
     mask_key,
     mask_record_key,
     request_key,
@@ -77,6 +78,7 @@ def delete_mask(intake: Intake, tenant: str, mask_id: str) -> None:
     sha256 = mask.id.removeprefix("msk_")
     intake.storage.delete(mask_record_key(tenant, sha256))  # first: from here on it is not found
     intake.storage.delete(mask_key(tenant, sha256))
+    intake.storage.delete(mask_instances_key(tenant, sha256))
 
 
 def _needs(intake: Intake, job: Job, mask_id: str) -> bool:

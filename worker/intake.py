@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.errors import Conflict, NotFound, Overloaded
-from models.masks import DecodedMask, Encoding, category_shares, decode_mask, encode_png
+from models.masks import DecodedMask
+from worker import mask_records
 from worker.jobs import (
     NOTHING_OWN,
     Counts,
-    Frozen,
     Job,
     JobKind,
     JobStatus,
@@ -25,7 +21,8 @@ from worker.jobs import (
     new_job_id,
     now,
 )
-from worker.layout import JOB_ID, MASK_ID, mask_key, mask_record_key
+from worker.layout import JOB_ID
+from worker.mask_records import MaskCategory, MaskRecord, read_mask
 from worker.queue import depth, enqueue, queue_of, withdraw
 from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
@@ -34,60 +31,9 @@ from worker.store import Store, cancel_key, reachable
 from worker.tombstones import Ending, gone, read_tombstone
 from worker.window import withdraw_shards
 
+__all__ = ["Intake", "MaskCategory", "MaskRecord", "Spec", "read_mask"]
+
 CANCEL_SECONDS = 86_400
-_ANY_SIDE = 65_536  # the limit was applied when the mask came in
-
-
-def read_mask(storage: Storage, tenant: str, mask_id: str) -> NDArray[np.uint8]:
-    """The stored mask's ids, (H, W) uint8, checked against the sha256 in its id."""
-    sha256 = mask_id.removeprefix("msk_")
-    body = storage.read_verified(mask_key(tenant, sha256), sha256)
-    return decode_mask(body, encoding=Encoding.CLASS_ID, ignore=True, max_side=_ANY_SIDE).ids
-
-
-class MaskCategory(Frozen):
-    """`share` of all pixels, 0 to 1; `components` counts 8-connected areas."""
-
-    id: int
-    name: str
-    pixels: int
-    share: float
-    components: int
-
-
-class MaskRecord(Frozen):
-    """What is known of a stored mask. The id is the sha256 of its PNG: equal ids, equal masks."""
-
-    id: str
-    width: int
-    height: int
-    encoding: str
-    ontology: str
-    categories: tuple[MaskCategory, ...]
-    warnings: tuple[str, ...] = ()
-
-
-def record_of(decoded: DecodedMask, png: bytes) -> MaskRecord:
-    """What is known of the mask that `png` holds."""
-    height, width = decoded.ids.shape
-    return MaskRecord(
-        id=f"msk_{hashlib.sha256(png).hexdigest()}",
-        width=width,
-        height=height,
-        encoding=decoded.encoding.value,
-        ontology=decoded.ontology,
-        categories=tuple(
-            MaskCategory(
-                id=found.id,
-                name=found.name,
-                pixels=found.pixels,
-                share=found.share,
-                components=found.components,
-            )
-            for found in category_shares(decoded.ids)
-        ),
-        warnings=decoded.warnings,
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,25 +45,12 @@ class Intake:
     storage: Storage
 
     def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
-        """Stores the mask under its content's sha256; the flag says whether it is new."""
-        png = encode_png(decoded.ids)
-        record = record_of(decoded, png)
-        sha256 = record.id.removeprefix("msk_")
-        created = self.storage.create(mask_key(tenant, sha256), png, "image/png")
-        self.storage.create(
-            mask_record_key(tenant, sha256), record.model_dump_json().encode(), "application/json"
-        )
-        return record, created
+        """Stores the mask under its id, its content's sha256; the flag says whether it is new."""
+        return mask_records.keep_mask(self.storage, tenant, decoded)
 
     def find_mask(self, tenant: str, mask_id: str) -> MaskRecord:
         """Raises NotFound: absent, or not this tenant's."""
-        if not MASK_ID.fullmatch(mask_id):
-            raise NotFound("There is no such mask.", code="mask_not_found")
-        try:
-            body = self.storage.read(mask_record_key(tenant, mask_id.removeprefix("msk_")))
-        except NotFound:
-            raise NotFound("There is no such mask.", code="mask_not_found") from None
-        return MaskRecord.model_validate_json(body)
+        return mask_records.find_mask(self.storage, tenant, mask_id)
 
     def submit(
         self,

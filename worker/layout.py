@@ -42,6 +42,11 @@ def mask_record_key(tenant: str, mask_sha256: str) -> str:
     return f"{tenant}/masks/{mask_sha256}.json"
 
 
+def mask_instances_key(tenant: str, mask_sha256: str) -> str:
+    """The raster that tells the mask's objects apart, where it does."""
+    return f"{tenant}/masks/{mask_sha256}-instances.tif"
+
+
 def jobs_prefix(tenant: str) -> str:
     return f"{tenant}/jobs/"
 

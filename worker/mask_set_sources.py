@@ -20,8 +20,8 @@ from worker.imports import (
     limits_of,
     list_imports,
 )
+from worker.mask_reading import MaskReading
 from worker.settings import Settings
-from worker.specs import MaskReading
 from worker.storage import Storage
 
 _REMEDY = "import them in parts"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import unicodedata
 from collections.abc import Collection
@@ -16,10 +15,12 @@ from pydantic_core import PydanticCustomError
 from models.categories import CATEGORIES, IGNORE, caption, find_category
 from models.conditions import MAX_SEED
 from models.errors import CategoryMismatch, FieldError, InvalidInput
-from models.masks import DecodedMask, Encoding, SizePolicy, decode_mask
+from models.masks import SizePolicy
 from models.model_card import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
 from models.rfilter.rules import Policy, RuleName
+from worker.drawing import Drawing
 from worker.jobs import OwnData
+from worker.mask_reading import json_text
 
 MAX_IMAGES = 16
 
@@ -40,45 +41,6 @@ Text = Annotated[str, AfterValidator(plain_text)]
 class OnMismatch(StrEnum):
     ERROR = "error"  # a category that the mask lacks is refused
     WARN = "warn"  # it is kept in the prompt, and the job carries a warning
-
-
-def json_text(value: Any) -> Any:
-    """A form sends an object as JSON text."""
-    if not isinstance(value, str):
-        return value
-    try:
-        return json.loads(value)
-    except ValueError as error:
-        raise ValueError("must be a JSON object") from error
-
-
-class MaskReading(BaseModel):
-    """How mask files are to be read."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    encoding: Encoding = Encoding.AUTO
-    ontology: str = Field("earthsynth", max_length=60, description="whose ids or colours: see /v1/ontologies")
-    category: str | None = Field(
-        None, max_length=60, description="what the non-zero value of a binary mask is"
-    )
-    label_map: Annotated[
-        dict[Annotated[str, Field(max_length=60)], int | Annotated[str, Field(max_length=60)]] | None,
-        BeforeValidator(json_text),
-    ] = Field(None, max_length=1000, description="colour #rrggbb or id → category name or id")
-    ignore: bool = Field(False, description="value 255 means: no label here")
-
-    def decode(self, file: bytes, *, max_side: int) -> DecodedMask:
-        """The mask, read bit for bit. Raises MaskRefused and others of `decode_mask`."""
-        return decode_mask(
-            file,
-            encoding=self.encoding,
-            ontology=self.ontology,
-            label_map=self.label_map,
-            category=self.category,
-            ignore=self.ignore,
-            max_side=max_side,
-        )
 
 
 class FilterSpec(BaseModel):
@@ -220,10 +182,13 @@ class GenerationRequest(RenderingRequest, JobRequest):
     """What a client asks, before the model's defaults and the mask's categories are filled in."""
 
     mask_id: str | None = Field(
-        None, description="a stored mask, msk_<sha256>; exactly one of mask_id and mask"
+        None, description="a stored mask, msk_<sha256>; exactly one of mask_id, mask and drawn_mask"
     )
     mask: str | None = Field(
         None, description="a mask file in base64 (multipart: the file part of this name)"
+    )
+    drawn_mask: Annotated[Drawing | None, BeforeValidator(json_text)] = Field(
+        None, description="polygons and the size of their mask, as POST /v1/masks takes them"
     )
     prompt: Text | None = Field(
         None, min_length=1, max_length=500, description="free text; not together with categories"

@@ -16,9 +16,9 @@ from models.rfilter.rules import Policy
 from worker.dataset_specs import DatasetSpec, ExportSpec
 from worker.export_files import store_export, write_export
 from worker.gpu import Filter
-from worker.intake import read_mask
 from worker.jobs import Phase
 from worker.making import Wanted, make_samples
+from worker.mask_records import read_mask
 from worker.mask_sets import MaskSetEntry, entries, find_mask_set
 from worker.results import read_result
 from worker.rounds import Planned, Round

@@ -14,10 +14,10 @@ from models.cfcomp.listener import StopSoon
 from models.cfcomp.triple import caption_of
 from models.errors import ModelUnavailable, UnknownModel
 from models.model_card import ModelCard
-from worker.intake import read_mask
 from worker.jobs import Job, Phase, model_ref
 from worker.layout import checkpoints_prefix
 from worker.lease import GivenBack
+from worker.mask_records import read_mask
 from worker.model_cache import ModelCache
 from worker.model_manifest import Provenance
 from worker.results import TrainingOutcome

@@ -16,7 +16,7 @@ from models.categories import CATEGORIES
 from models.errors import NotFound
 from worker.jobs import Frozen
 from worker.manifest_lines import ManifestLines
-from worker.specs import MaskReading
+from worker.mask_reading import MaskReading
 from worker.storage import Storage
 
 TRAINING_SET_ID = re.compile(r"tset_[0-9a-f]{64}")

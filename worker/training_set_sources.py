@@ -14,8 +14,8 @@ from models.cfcomp.pairs import MAX_BAD_SHARE
 from models.cfcomp.train_jsonl import FILE_NAME
 from models.errors import EarthSynthError, InvalidInput
 from worker.imports import ImportPrefix, ImportReader, limits_of, list_imports
+from worker.mask_reading import MaskReading
 from worker.settings import Settings
-from worker.specs import MaskReading
 from worker.storage import Storage
 
 _ROOMS = ("images/", "masks/")

@@ -19,7 +19,7 @@ from models.errors import FieldError, InvalidInput, NotFound
 from worker.intake import Intake
 from worker.layout import training_file_key
 from worker.lookahead import in_order
-from worker.specs import MaskReading as MaskOptions
+from worker.mask_reading import MaskReading as MaskOptions
 from worker.training_set_checks import Spool, StoredFile, check_all, check_reading
 from worker.training_set_manifest import (
     Layout,

@@ -13,10 +13,10 @@ from app.idempotency import Repeats
 from app.openapi import body_of, refusals, success
 from app.schemas import FinishedJobView, JobView, job_view, sample_view
 from models.errors import FieldError, InvalidInput
-from models.masks import decode_mask, encode_png
+from models.masks import DecodedMask, decode_mask
 from models.model_card import ModelCard
-from worker.intake import MaskRecord, record_of
 from worker.jobs import Job, model_ref
+from worker.mask_records import MaskRecord, record_of
 from worker.results import read_result, read_samples
 from worker.specs import GenerationRequest, GenerationSpec, MaskFacts, resolve
 
@@ -82,20 +82,32 @@ def _resolve(
 def _mask(
     found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None, *, keep: bool
 ) -> MaskRecord:
-    given = [name for name, value in (("mask", file or asked.mask), ("mask_id", asked.mask_id)) if value]
-    if file is not None and not file and asked.mask_id is None:
-        given = ["mask"]
+    ways = {"mask": file is not None or asked.mask, "mask_id": asked.mask_id, "drawn_mask": asked.drawn_mask}
+    given = [name for name, value in ways.items() if value]
     if len(given) != 1:
-        message = "Send exactly one of mask and mask_id" + (", not both." if given else ".")
+        message = "Send exactly one of mask, mask_id and drawn_mask" + (
+            f", not {len(given)}." if given else "."
+        )
         code = "mask_and_mask_id" if given else "mask_missing"
         raise InvalidInput(message, code=code, errors=[FieldError("/mask", message)])
     if asked.mask_id:
         return found.intake.find_mask(tenant, asked.mask_id)
-    data = file if file is not None else from_base64(asked.mask or "", pointer="/mask")
-    decoded = decode_mask(data, max_side=found.settings.max_mask_side)
-    if not keep:
-        return record_of(decoded, encode_png(decoded.ids))
-    return found.intake.keep_mask(tenant, decoded)[0]
+    decoded = _decoded(found, asked, file)
+    return found.intake.keep_mask(tenant, decoded)[0] if keep else record_of(decoded)
+
+
+def _decoded(found: AppResources, asked: GenerationRequest, file: bytes | None) -> DecodedMask:
+    max_side = found.settings.max_mask_side
+    if asked.drawn_mask is None:
+        data = file if file is not None else from_base64(asked.mask or "", pointer="/mask")
+        return decode_mask(data, max_side=max_side)
+    if asked.drawn_mask.polygons is None:
+        raise InvalidInput(
+            "drawn_mask needs polygons.",
+            code="mask_missing",
+            errors=[FieldError("/drawn_mask/polygons", "is missing")],
+        )
+    return asked.drawn_mask.draw(max_side=max_side, pointer="/drawn_mask")
 
 
 def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:

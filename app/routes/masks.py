@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastapi import APIRouter, Request, Response
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
@@ -12,23 +14,30 @@ from app.dependencies import AppResources, MaskId, Resources
 from app.idempotency import Repeats
 from app.openapi import body_of, refusals, success
 from app.schemas import MaskView, mask_view
+from models.annotation_files import refuse_whole_file
 from models.errors import FieldError, InvalidInput
 from models.masks import preview_png
 from worker.deletion import delete_mask as delete_it
-from worker.intake import read_mask
-from worker.specs import MaskReading
+from worker.drawing import Drawing
+from worker.mask_records import read_mask
 
 router = APIRouter(prefix="/v1/masks", tags=["masks"])
 
 
-class MaskRequest(MaskReading):
-    """How to read the file."""
+class MaskRequest(Drawing):
+    """A file and how to read it, or polygons and the size of the mask."""
 
     file: str | None = Field(
         None,
         description="the mask file in base64 (multipart: the file part of this name)",
         validation_alias=AliasChoices("file", "mask"),
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_whole_file(cls, body: Any) -> Any:
+        refuse_whole_file(body)
+        return body
 
 
 @router.post(
@@ -42,7 +51,7 @@ class MaskRequest(MaskReading):
 async def create_mask(
     request: Request, response: Response, found: Resources, tenant: Writes, once: Repeats
 ) -> MaskView | Response:
-    """Reads a mask file bit for bit, or refuses it and says where and why."""
+    """Reads a mask file bit for bit, or draws polygons (JSON only); or refuses it and says where and why."""
     asked, file = await parse_body(request, MaskRequest, file="file")
 
     async def keep() -> MaskView:
@@ -78,14 +87,22 @@ def delete_mask(mask_id: MaskId, found: Resources, tenant: Writes) -> None:
 
 
 def _keep(found: AppResources, tenant: str, asked: MaskRequest, file: bytes | None) -> tuple[MaskView, bool]:
-    if file is None:
-        if asked.file is None:
+    if asked.polygons is not None:
+        if file is not None or asked.file is not None:
+            message = "send a file or polygons, not both"
             raise InvalidInput(
-                "Send the mask as the file part `file`, or its base64 in the JSON field `file`.",
+                f"/polygons: {message}.", code="file_and_polygons", errors=[FieldError("/polygons", message)]
+            )
+        decoded = asked.draw(max_side=found.settings.max_mask_side)
+    else:
+        if file is None and asked.file is None:
+            raise InvalidInput(
+                "Send the mask as the file part `file`, its base64 in the JSON field `file`, or polygons.",
                 code="mask_missing",
                 errors=[FieldError("/file", "is missing")],
             )
-        file = from_base64(asked.file, pointer="/file")
-    decoded = asked.decode(file, max_side=found.settings.max_mask_side)
+        asked.check_undrawn()
+        data = from_base64(asked.file or "", pointer="/file") if file is None else file
+        decoded = asked.decode(data, max_side=found.settings.max_mask_side)
     record, created = found.intake.keep_mask(tenant, decoded)
     return mask_view(record), created
