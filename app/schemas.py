@@ -14,7 +14,7 @@ from models.georeference import Georeference
 from worker.jobs import Attempt, Counts, Job, JobKind, JobStatus, ModelRef, Phase, Progress
 from worker.mask_records import MaskCategory, MaskRecord
 from worker.queue import position, queue_of
-from worker.samples import FilterVerdict, LabelAnnotation, SampleRecord, SampleStatus
+from worker.samples import FileName, FilterVerdict, LabelAnnotation, SampleRecord, SampleStatus
 from worker.storage import Storage
 
 
@@ -53,12 +53,17 @@ class LabelsView(BaseModel):
     annotations: list[LabelAnnotation]
 
 
+class SampleFileView(FileView):
+    sha256: str
+
+
 class SampleView(BaseModel):
     """One sample and its labels. `mask_sha256` is the sha256 of the file at `mask.url`, bit for bit.
 
     `status` is accepted or exhausted: every try was rejected by R-Filter. `image` is null for an exhausted one whose
     picture was not kept. `label` is the mask with 255 where R-Filter says ignore; it is the mask itself where it
-    says so nowhere. `try_number` counts from 0.
+    says so nowhere. `try_number` counts from 0. `files` are there for masks that say where they lie (GeoTIFFs and
+    world files; without a label_geotiff the mask's is the label's) or which objects are apart (instances).
     """
 
     index: int
@@ -76,6 +81,8 @@ class SampleView(BaseModel):
     transform: dict[str, Any]
     try_number: int
     attempt: int
+    georeference: GeoreferenceView | None = None
+    files: dict[FileName, SampleFileView] = {}
     custom_id: str | None = None
     metadata: dict[str, str] = {}
 
@@ -212,6 +219,13 @@ def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
         transform=record.transform,
         try_number=record.try_number,
         attempt=record.attempt,
+        georeference=None
+        if image is None
+        else georeference_view(record.georeference, image.width, image.height),
+        files={
+            name: SampleFileView(**dict(file_view(storage, found.key)), sha256=found.sha256)
+            for name, found in record.files.items()
+        },
         custom_id=job.custom_id,
         metadata=job.metadata,
     )

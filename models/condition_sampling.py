@@ -6,15 +6,16 @@ switching one option on does not change what the others do.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from models.affine import Affine, compose, scaled, shifted
 from models.categories import IGNORE, caption
 from models.pixel_values import unique_values
 
@@ -30,6 +31,7 @@ def _ascending(scale: tuple[float, float]) -> tuple[float, float]:
     return scale
 
 
+_Number = TypeVar("_Number", np.uint8, np.uint32)
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Scale = Annotated[float, Field(ge=0.5, le=2)]
 
@@ -128,9 +130,45 @@ def sample_condition(
     return SampledCondition(drawn, named, caption(named), transform)
 
 
+def moved_alike(
+    raster: NDArray[_Number], transform: Mapping[str, Any], kept: NDArray[np.uint8]
+) -> NDArray[_Number]:
+    """Return another raster of the same mask, (H, W), moved by a condition's `transform`.
+
+    It is 0 where the condition's own mask `kept` is: what is not in it, no other raster says either.
+    """
+    found = moved(
+        raster,
+        flip=Flip(transform["flip"]),
+        quarter_turns=transform["quarter_turns"],
+        scale=transform["scale"],
+        shift_xy=(transform["shift_xy"][0], transform["shift_xy"][1]),
+    )
+    return np.where(kept == 0, found.dtype.type(0), found)
+
+
+def condition_to_mask(transform: Mapping[str, Any], width: int, height: int) -> Affine:
+    """Return the map from a condition's pixels to those of its mask, of that size: `moved`, backwards."""
+    scale, (right, down) = transform["scale"], transform["shift_xy"]
+    found = compose(
+        compose(shifted(width / 2, height / 2), scaled(1 / scale, 1 / scale)),
+        shifted(-width / 2 - right, -height / 2 - down),
+    )
+    for turn in reversed(range(transform["quarter_turns"] % 4)):
+        # a quarter turn of (H, W) puts at (column, row) what was at (W - row, column)
+        across = width if turn % 2 == 0 else height
+        found = compose((0.0, -1.0, float(across), 1.0, 0.0, 0.0), found)
+    flip = Flip(transform["flip"])
+    if flip in {Flip.HORIZONTAL, Flip.BOTH}:
+        found = compose((-1.0, 0.0, float(width), 0.0, 1.0, 0.0), found)
+    if flip in {Flip.VERTICAL, Flip.BOTH}:
+        found = compose((1.0, 0.0, 0.0, 0.0, -1.0, float(height)), found)
+    return found
+
+
 def moved(
-    mask: NDArray[np.uint8], *, flip: Flip, quarter_turns: int, scale: float, shift_xy: tuple[int, int]
-) -> NDArray[np.uint8]:
+    mask: NDArray[_Number], *, flip: Flip, quarter_turns: int, scale: float, shift_xy: tuple[int, int]
+) -> NDArray[_Number]:
     """Return the mask (H, W) flipped, then turned counter-clockwise, then scaled about its centre, then shifted.
 
     Every pixel is one of the mask's (nearest) or, from outside it, 0. An odd number of quarter turns needs a square.
@@ -142,7 +180,7 @@ def moved(
     mask = np.rot90(mask, quarter_turns)
     rows, row_inside = _sources(mask.shape[0], scale, shift_xy[1])
     columns, column_inside = _sources(mask.shape[1], scale, shift_xy[0])
-    return np.where(row_inside[:, None] & column_inside, mask[rows[:, None], columns], np.uint8(0))
+    return np.where(row_inside[:, None] & column_inside, mask[rows[:, None], columns], mask.dtype.type(0))
 
 
 def _sources(side: int, scale: float, shift: int) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:

@@ -68,6 +68,12 @@ def gdal_wkt(epsg: int) -> str | None:
     return None if crs is None else crs.to_wkt("WKT2_2019")
 
 
+def has_latitude_first(epsg: int) -> bool:
+    """Whether the authority's order of axes is north, then east; in our transforms x is east all the same."""
+    crs = _horizontal(epsg)
+    return crs is not None and crs.axis_info[0].direction.lower() == "north"
+
+
 @lru_cache(maxsize=64)
 def _horizontal(epsg: int) -> CRS | None:
     from pyproj import CRS  # not at import: its library is 30 MB

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
 
 from models.affine import inverse
-from models.categories import CATEGORIES, IGNORE, find_category, get_ontology, normal_name
-from models.errors import MaskRefused, UnknownCategory
+from models.categories import CATEGORIES, IGNORE, find_category
+from models.category_names import category_numbers
 from models.georeference import Georeference
-from models.label_map import meaning_of, read_label_map
 from models.masks import MAX_SIDE, MIN_SIDE, DecodedMask, Encoding
 from models.rasterize import Window, count_crossings, fill, window_of
 from models.run_lengths import run_window
@@ -46,9 +45,9 @@ def draw_mask(
     """Return the mask of `polygons` (see `models.shapes`), 0 where nothing is drawn.
 
     A pixel belongs to a polygon where its centre is inside (`models.rasterize`); where polygons overlap, the later
-    one wins. Each shape of a thing category is an instance, numbered by its place in the list from 1. `category` is
-    what shapes are that name none; a category_id means the ontology's, or the label_map's. World coordinates need a
-    `georeference`. `pointer` is where the polygons stand in the body.
+    one wins. Each shape is an instance, numbered by its place in the list from 1, unless it is of background.
+    `category` is what shapes are that name none; a category_id means the ontology's, or the label_map's. World
+    coordinates need a `georeference`. `pointer` is where the polygons stand in the body.
 
     Raises:
         MaskRefused: what `read_shapes` raises; polygon_outside_mask, hole_outside_ring, polygons_too_complex,
@@ -70,7 +69,7 @@ def draw_mask(
         polygons,
         width=width,
         height=height,
-        category_of=_categories(ontology, label_map, ignore=ignore),
+        category_of=category_numbers(ontology, label_map, ignore=ignore),
         default=None if category is None else find_category(category).id,
         to_pixels=inverse(georeference.transform) if world and georeference else None,
         pointer=pointer,
@@ -93,40 +92,6 @@ def draw_mask(
         georeference=georeference,
         instances=canvas.instances if canvas.instances.any() else None,
     )
-
-
-def _categories(
-    ontology: str, label_map: Mapping[str, int | str] | None, *, ignore: bool
-) -> Callable[[str | int], int]:
-    """Return what gives EarthSynth's id of a category's name, or of its number in ontology or label_map."""
-    if label_map is not None and ontology != "earthsynth":
-        raise MaskRefused("Send either an ontology or a label_map, not both.", code="invalid_label_map")
-    source = get_ontology(ontology)
-    meaning = meaning_of(source) if label_map is None else read_label_map(label_map)
-    names = {normal_name(name): target for name, target in source.name_map.items()}
-
-    def number_of(name: str | int) -> int:
-        if isinstance(name, int):
-            found = IGNORE if name == IGNORE and ignore else meaning.ids.get(name)
-            if found is None:
-                shown = name if abs(name) < 1 << 32 else "so large a number"
-                raise MaskRefused(f"{shown} is no class of {meaning.title}", code="unknown_label")
-        elif normal_name(name) == "ignore":
-            found = IGNORE
-        elif label_map is None and ontology != "earthsynth" and normal_name(name) in names:
-            found = names[normal_name(name)]
-        else:
-            try:
-                found = find_category(name).id
-            except UnknownCategory as error:
-                raise MaskRefused(error.message.rstrip("."), code="unknown_category") from error
-        if found == IGNORE and not ignore:
-            raise MaskRefused(
-                "it means ignore: send ignore=true to keep it as such", code="ignore_not_allowed"
-            )
-        return found
-
-    return number_of
 
 
 class _Canvas:
@@ -186,9 +151,12 @@ class _Canvas:
         return found
 
     def _put(self, number: int, category_id: int, window: Window) -> int:
-        is_thing = category_id != IGNORE and CATEGORIES[category_id].is_thing
         np.copyto(self.ids[window.place], np.uint8(category_id), where=window.inside)
-        np.copyto(self.instances[window.place], np.uint32(number if is_thing else 0), where=window.inside)
+        np.copyto(
+            self.instances[window.place],
+            np.uint32(0 if category_id in {0, IGNORE} else number),
+            where=window.inside,
+        )
         return int(np.count_nonzero(window.inside))
 
     def _filled(self, polygon: Polygon) -> Window | None:

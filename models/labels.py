@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.categories import CATEGORIES, IGNORE, Category
-from models.components import Component, find_components
+from models.components import Component, find_objects
 from models.pixel_values import unique_values
 from models.polygons import outer_rings
 from models.sample import Annotation
@@ -22,7 +22,9 @@ def image_categories(ids: NDArray[np.uint8], min_share: float = 0.01) -> list[Ca
     ]
 
 
-def with_ignored(ids: NDArray[np.uint8], ignore: NDArray[np.bool_]) -> NDArray[np.uint8]:
+def with_ignored(
+    ids: NDArray[np.uint8], ignore: NDArray[np.bool_], instances: NDArray[np.uint32] | None = None
+) -> NDArray[np.uint8]:
     """Return the label (H, W) uint8: `ids` with 255 where `ignore` (H, W) says so.
 
     An object of a thing category is ignored as a whole, when more than half of its pixels are to be, or not at all:
@@ -33,25 +35,27 @@ def with_ignored(ids: NDArray[np.uint8], ignore: NDArray[np.bool_]) -> NDArray[n
         if number == IGNORE or not CATEGORIES[number].is_thing:
             continue
         label[ids == number] = number
-        for found in find_components(ids == number):
+        for found in find_objects(ids == number, instances):
             window = np.s_[found.top : found.top + found.height, found.left : found.left + found.width]
             if 2 * np.count_nonzero(ignore[window] & found.mask) > found.area:
                 label[window][found.mask] = IGNORE
     return label
 
 
-def annotations(ids: NDArray[np.uint8], *, min_area: int = 1) -> list[Annotation]:
-    """Return one annotation for each connected component of each thing category.
+def annotations(
+    ids: NDArray[np.uint8], *, instances: NDArray[np.uint32] | None = None, min_area: int = 1
+) -> list[Annotation]:
+    """Return one annotation for each object of each thing category: its instances, or else connected components.
 
     `ids` is (H, W) uint8. Sorted by category id, then from top to bottom. Stuff (land cover), background and
-    ignore have none. Two objects of one category that touch, even at a corner, are one component. Components
-    below `min_area` pixels are left out.
+    ignore have none. Where no instances (H, W) tell them apart, two objects of one category that touch, even at a
+    corner, are one component. Objects below `min_area` pixels are left out.
     """
     found = []
     for number in unique_values(ids):
         if number == IGNORE or not CATEGORIES[number].is_thing:
             continue
-        for component in find_components(ids == number, min_area=min_area):
+        for component in find_objects(ids == number, instances, min_area=min_area):
             box = (component.left, component.top, component.width, component.height)
             found.append(
                 Annotation(
@@ -61,6 +65,7 @@ def annotations(ids: NDArray[np.uint8], *, min_area: int = 1) -> list[Annotation
                     area=component.area,
                     polygons=outer_rings(component.mask, component.left, component.top),
                     rle=_rle(component, ids.shape[0], ids.shape[1]),
+                    instance_id=component.instance_id,
                 )
             )
     return found

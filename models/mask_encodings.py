@@ -33,6 +33,9 @@ class Encoding(StrEnum):
     PALETTE = "palette"  # the palette index of a pixel is its class id; the colours mean nothing
     COLOR = "color"  # the colour of a pixel says its class
     BINARY = "binary"  # 0 is background, one other value is the named category
+    INSTANCE = (
+        "instance"  # the value of a pixel is the number of its object, and a map names each object's category
+    )
     POLYGONS = "polygons"  # drawn, not read from a file; said of a mask, never asked of a file
 
 
@@ -91,7 +94,7 @@ def to_ids(
     to_ignore = [value for value in values if known[value] == IGNORE]
     if to_ignore and not ignore and meaning.name != LABEL_MAP:
         raise ignore_not_allowed(*first_pixel(pixels, to_ignore))
-    return _translate(pixels, values, known), _notes(values, lost, encoding, meaning)
+    return translate(pixels, values, known), _notes(values, lost, encoding, meaning)
 
 
 def packed_colors(file: MaskFile) -> NDArray[np.uint32]:
@@ -174,7 +177,8 @@ def _binary_ids(pixels: NDArray[Any], marked: Category) -> tuple[NDArray[np.uint
     return (pixels != 0).astype(np.uint8) * np.uint8(marked.id), []
 
 
-def _translate(pixels: NDArray[Any], values: list[int], known: dict[int, int]) -> NDArray[np.uint8]:
+def translate(pixels: NDArray[Any], values: list[int], known: dict[int, int]) -> NDArray[np.uint8]:
+    """Return what `known` makes of (H, W) whole numbers; `values` are those there are, ascending."""
     if pixels.dtype == np.uint8 and all(known[value] == value for value in values):
         return np.ascontiguousarray(pixels, np.uint8).copy()
     if pixels.dtype.itemsize <= 2:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import MaskRefused, UnsupportedFormat
 from models.file_formats import describe
+from models.georeference import Georeference
 from models.npy import MAGIC as NPY_MAGIC
 from models.npy import read_npy
 from models.png import read_png
@@ -30,7 +31,7 @@ class MaskFile:
     """What a file stores, untouched: `samples` is (H, W) of whole numbers, or (H, W, 3) uint8 for RGB.
 
     `palette` is (N, 3) uint8 for kind PALETTE. `nodata` is the value that the file itself declares as
-    "no data" (GeoTIFF), where it does.
+    "no data" (GeoTIFF), where it does, and `georeference` where it lies.
     """
 
     kind: SampleKind
@@ -38,6 +39,7 @@ class MaskFile:
     palette: NDArray[np.uint8] | None
     nodata: int | None
     warnings: tuple[str, ...]
+    georeference: Georeference | None = None
 
 
 def read_mask_file(data: bytes, *, max_side: int, min_side: int) -> MaskFile:
@@ -68,7 +70,8 @@ def read_mask_file(data: bytes, *, max_side: int, min_side: int) -> MaskFile:
         return _file(png.samples, png.palette, None, png.warnings)
     if data.startswith(_TIFF_STARTS):
         tiff = read_tiff(data, min_side=min_side, max_side=max_side)
-        return _file(tiff.samples, tiff.palette, tiff.nodata, tiff.warnings)
+        file = _file(tiff.samples, tiff.palette, tiff.nodata, tiff.warnings)
+        return replace(file, georeference=tiff.georeference)
     if data.startswith(NPY_MAGIC):
         return _file(read_npy(data, check_size), None, None, ())
     raise UnsupportedFormat(f"The file {describe(data)}; send the mask as PNG, TIFF or NPY.")

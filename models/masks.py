@@ -9,14 +9,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from models.affine import Affine, compose, scaled, shifted
 from models.categories import CATEGORIES, IGNORE, IGNORE_COLOR, find_category, get_ontology
+from models.category_names import category_numbers
 from models.components import count_components
-from models.errors import MaskRefused
+from models.errors import FieldError, MaskRefused
 from models.georeference import Georeference
+from models.instance_masks import Instances, to_instances
 from models.label_map import meaning_of, read_label_map
 from models.mask_encodings import Encoding, resolve, to_ids
 from models.mask_files import read_mask_file
@@ -25,6 +29,8 @@ from models.png import write_png
 
 MIN_SIDE = 16  # a latent of 2x2; smaller pictures say nothing about a mask
 MAX_SIDE = 4096
+
+_Number = TypeVar("_Number", np.uint8, np.uint32)
 
 _COLORS = np.zeros((256, 3), np.uint8)
 _COLORS[: len(CATEGORIES)] = [category.color for category in CATEGORIES]
@@ -41,6 +47,7 @@ __all__ = [
     "decode_mask",
     "encode_png",
     "mask_sha256",
+    "picture_to_mask",
     "preview_png",
     "resize_ids",
 ]
@@ -87,6 +94,7 @@ def decode_mask(
     ontology: str = "earthsynth",
     label_map: Mapping[str, int | str] | None = None,
     category: str | None = None,
+    instances: Instances | None = None,
     ignore: bool = False,
     max_side: int = MAX_SIDE,
     min_side: int = MIN_SIDE,
@@ -94,7 +102,8 @@ def decode_mask(
     """Read a PNG, TIFF or NPY mask, bit for bit or not at all.
 
     `label_map` replaces the ontology (see `models.label_map.read_label_map`); `category` is what the marked
-    pixels of a binary mask are; `ignore` lets 255 stand for "do not judge".
+    pixels of a binary mask are, `instances` the category of each object of an instance mask
+    (see `models.instance_masks`); `ignore` lets 255 stand for "do not judge".
 
     Raises:
         MaskRefused: the sentence names pixel (x, y), value and remedy; the codes are in docs/errors.md.
@@ -113,6 +122,13 @@ def decode_mask(
             code="ambiguous_encoding",
         )
     marked = None if category is None else find_category(category)
+    if (encoding is Encoding.INSTANCE) != (instances is not None):
+        raise MaskRefused(
+            "encoding=instance and instances go together, in POST /v1/masks alone: instances is the category of each "
+            'object, such as {"1": "ship"}.',
+            code="instances_required",
+            errors=[FieldError("/instances", "goes with encoding=instance, and only with it")],
+        )
     if encoding is Encoding.BINARY and (marked is None or marked.id == 0):
         raise MaskRefused(
             "A binary mask needs the category of its marked pixels: send category=building or the like.",
@@ -124,17 +140,24 @@ def decode_mask(
             code="ambiguous_encoding",
         )
     file = read_mask_file(data, max_side=max_side, min_side=min_side)
-    warnings = list(file.warnings)
-    if file.nodata == IGNORE and not ignore:
+    warnings = []
+    if file.nodata == IGNORE and not ignore and instances is None:
         ignore = True
         warnings.append("nodata_is_ignore: the file declares 255 as no data, so 255 is kept as ignore")
+    warnings.extend(file.warnings)
     if encoding is Encoding.AUTO:
         encoding = Encoding.BINARY if marked is not None else resolve(file, meaning, ignore=ignore)
-    ids, notes = to_ids(file, encoding, meaning, marked, ignore=ignore)
+    numbers = None
+    if instances is not None:
+        ids, numbers, notes = to_instances(
+            file, instances, category_numbers(ontology, label_map, ignore=ignore)
+        )
+    else:
+        ids, notes = to_ids(file, encoding, meaning, marked, ignore=ignore)
     warnings.extend(notes)
     if (ids == ids[0, 0]).all():
         warnings.append(f"single_class: every pixel is {ids[0, 0]}")
-    return DecodedMask(ids, encoding, meaning.name, tuple(warnings))
+    return DecodedMask(ids, encoding, meaning.name, tuple(warnings), file.georeference, numbers)
 
 
 def encode_png(ids: NDArray[np.uint8]) -> bytes:
@@ -158,9 +181,11 @@ def _nearest(count: int, source: int) -> NDArray[np.intp]:
 
 
 def resize_ids(
-    ids: NDArray[np.uint8], width: int, height: int, policy: SizePolicy = SizePolicy.RESIZE
-) -> NDArray[np.uint8]:
+    ids: NDArray[_Number], width: int, height: int, policy: SizePolicy = SizePolicy.RESIZE
+) -> NDArray[_Number]:
     """Return (height, width) ids; every value of the result was in the source (or is PAD's background).
+
+    Instances (uint32) are resized alike.
 
     Raises:
         MaskRefused: code "wrong_size", with policy REJECT and another size.
@@ -176,12 +201,29 @@ def resize_ids(
         )
     if policy is SizePolicy.RESIZE:
         return ids[_nearest(height, rows)[:, None], _nearest(width, columns)]
-    inner_width = min(width, max(1, (2 * columns * height + rows) // (2 * rows)))
-    inner_height = min(height, max(1, (2 * rows * width + columns) // (2 * columns)))
-    top, left = (height - inner_height) // 2, (width - inner_width) // 2
-    padded = np.zeros((height, width), np.uint8)
+    left, top, inner_width, inner_height = _padded_place(columns, rows, width, height)
+    padded = np.zeros((height, width), ids.dtype)
     padded[top : top + inner_height, left : left + inner_width] = resize_ids(ids, inner_width, inner_height)
     return padded
+
+
+def _padded_place(columns: int, rows: int, width: int, height: int) -> tuple[int, int, int, int]:
+    """Return (left, top, width, height) of a mask of columns x rows, padded to width x height."""
+    inner_width = min(width, max(1, (2 * columns * height + rows) // (2 * rows)))
+    inner_height = min(height, max(1, (2 * rows * width + columns) // (2 * columns)))
+    return (width - inner_width) // 2, (height - inner_height) // 2, inner_width, inner_height
+
+
+def picture_to_mask(mask: tuple[int, int], picture: tuple[int, int], policy: SizePolicy) -> Affine:
+    """Return the map from a picture's pixels to those of the mask that `resize_ids` made its size.
+
+    Both sizes are (height, width), as arrays have them.
+    """
+    (rows, columns), (height, width) = mask, picture
+    left, top, inner_width, inner_height = 0, 0, width, height
+    if policy is SizePolicy.PAD:
+        left, top, inner_width, inner_height = _padded_place(columns, rows, width, height)
+    return compose(scaled(columns / inner_width, rows / inner_height), shifted(-left, -top))
 
 
 def control_image(ids: NDArray[np.uint8]) -> NDArray[np.uint8]:

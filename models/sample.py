@@ -34,11 +34,12 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Annotation:
-    """One connected component (8-connectivity) of one thing category in a conditioning mask.
+    """One object of a thing category in a conditioning mask: an instance, or a connected component (8-connectivity).
 
     `box_xywh` is (left, top, width, height) in pixels, tight; `area` in pixels. `polygons` are COCO rings
     [x0, y0, x1, y1, …] of outer contours in pixel coordinates; `rle` is COCO's compressed form
-    {"size": [H, W], "counts": str}, exact, holes included.
+    {"size": [H, W], "counts": str}, exact, holes included. `instance_id` is the instance's number, None for a
+    component.
     """
 
     category_id: int
@@ -47,3 +48,4 @@ class Annotation:
     area: int
     polygons: tuple[tuple[float, ...], ...]
     rle: dict[str, Any]
+    instance_id: int | None = None

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import MaskRefused, UnsupportedFormat
+from models.geokeys import read_georeference
+from models.georeference import Georeference
 from models.png import damaged, orientation_warning
 
 _CHILD = Path(__file__).with_name("tiff_child.py")
@@ -26,13 +28,15 @@ _CHILD = Path(__file__).with_name("tiff_child.py")
 class Tiff:
     """Stored samples (H, W) or (H, W, C) of whole numbers, whatever the file says about black and white.
 
-    `palette` is (N, 3) uint8 for palette files; `nodata` is GDAL's, where the file declares one.
+    `palette` is (N, 3) uint8 for palette files; `nodata` is GDAL's, where the file declares one. `georeference` is
+    where the pixels lie, where a GeoTIFF says it.
     """
 
     samples: NDArray[Any]
     palette: NDArray[np.uint8] | None
     nodata: int | None
     warnings: tuple[str, ...]
+    georeference: Georeference | None = None
 
 
 def read_tiff(data: bytes, *, min_side: int, max_side: int, timeout_seconds: float = 5.0) -> Tiff:
@@ -66,4 +70,6 @@ def read_tiff(data: bytes, *, min_side: int, max_side: int, timeout_seconds: flo
         raise MaskRefused(answer["message"], code=answer["code"])
     samples = np.frombuffer(body, np.dtype(answer["dtype"])).reshape(answer["shape"])
     palette = np.array(answer["palette"], np.uint8).reshape(-1, 3) if answer["palette"] else None
-    return Tiff(samples, palette, answer["nodata"], tuple(orientation_warning(answer["orientation"])))
+    georeference, notes = read_georeference(answer["geo"], nodata=answer["nodata"])
+    warnings = (*orientation_warning(answer["orientation"]), *notes)
+    return Tiff(samples, palette, answer["nodata"], warnings, georeference)

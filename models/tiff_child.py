@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 
 _LOSSY = {6: "JPEG", 7: "JPEG", 34712: "JPEG 2000", 34887: "LERC", 50001: "WebP", 50002: "JPEG XL"}
 _TYPES = {1: "B", 3: "H", 4: "I", 16: "Q", 18: "Q"}  # of the tags read here: whole numbers, none below 0
-_GDAL_NODATA = 42113  # the one text
+_GDAL_NODATA = 42113
+_TEXTS = {_GDAL_NODATA, 34737}
+_GEO_DOUBLES = {33550: "scale", 33922: "tiepoints", 34264: "matrix", 34736: "doubles"}
+_MOST_GEO_VALUES = 10_000
 _PHOTOMETRIC = {0: 1, 1: 1, 2: 3, 3: 1}  # WhiteIsZero, BlackIsZero, RGB, palette: colour channels of each
 _DEFLATE = {8, 32946}
 _READ = {1, 5, 32773, 50000} | _DEFLATE
@@ -64,7 +67,9 @@ class _Directory:
         if place is None:
             return default
         kind, count = self.unpack("H" + self._word, place + 2)
-        form = "s" if tag == _GDAL_NODATA and kind == 2 else _TYPES.get(kind)
+        form = "s" if tag in _TEXTS and kind == 2 else _TYPES.get(kind)
+        if tag in _GEO_DOUBLES:
+            form = "d" if kind == 12 else None
         if form is None or count > len(self.data):
             raise _damaged(f"tag {tag} has type {kind} and {count} values")
         size = struct.calcsize(form) * count
@@ -220,6 +225,20 @@ def _nodata(page: _Directory) -> int | None:
     return int(text) if text.isdigit() and len(text) < 10 else None
 
 
+def _geo(page: _Directory) -> dict[str, Any]:
+    """Return the tags that say where the pixels lie; a problem in them is said, and refuses no labels."""
+    try:
+        found: dict[str, Any] = {name: list(page.get(tag)) for tag, name in _GEO_DOUBLES.items()}
+        found["directory"] = list(page.get(34735))
+        text = b"".join(value for value in page.get(34737) if isinstance(value, bytes))
+    except Refused:
+        return {"problem": "a GeoTIFF tag is damaged"}
+    found["text"] = text.rstrip(b"\0").decode("latin-1")
+    if any(len(values) > _MOST_GEO_VALUES for values in found.values()):
+        return {"problem": "a GeoTIFF tag has very many values"}
+    return {name: values for name, values in found.items() if values}
+
+
 def read(data: bytes, min_side: int, max_side: int) -> tuple[dict[str, Any], NDArray[Any]]:
     """Return (description, samples (H, W) or (H, W, C)) of a TIFF.
 
@@ -243,6 +262,7 @@ def read(data: bytes, min_side: int, max_side: int) -> tuple[dict[str, Any], NDA
         "palette": palette,
         "nodata": _nodata(page),
         "orientation": page.one(274, 1),
+        "geo": _geo(page),
     }
     return description, image
 

@@ -19,6 +19,7 @@ from models.export.export import ExportReport, export_dataset
 from models.export.info import CategoryAcceptance, DatasetInfo
 from models.export.sample import ExportSample
 from models.export.splits import assign_splits
+from models.instances import read_instances
 from models.masks import Encoding, decode_mask
 from worker.dataset_specs import DatasetSpec, ExportSpec
 from worker.jobs import Job
@@ -26,7 +27,7 @@ from worker.mask_sets import find_mask_set, iterate
 from worker.pages import read_pages
 from worker.results import ExportOutcome
 from worker.run import Run, patiently
-from worker.samples import SampleRecord
+from worker.samples import FileName, SampleRecord
 from worker.selection import Selection, read_selection, tries_of
 from worker.storage import Storage
 
@@ -120,7 +121,14 @@ def _export_sample(
         read_image=_reader(storage, image.key, image.sha256),
         read_label=lambda: _label(storage, key, sha256),
         provenance=_provenance(dataset, record),
+        georeference=record.georeference,
+        read_instances=lambda: _instances(storage, record),
     )
+
+
+def _instances(storage: Storage, record: SampleRecord) -> NDArray[np.uint32] | None:
+    found = record.files.get(FileName.INSTANCES)
+    return None if found is None else read_instances(storage.read_verified(found.key, found.sha256))
 
 
 def _reader(storage: Storage, key: str, sha256: str) -> Callable[[], bytes]:
@@ -140,11 +148,21 @@ def _provenance(dataset: Job, record: SampleRecord) -> dict[str, Any]:
         "mask_sha256": record.mask_sha256,
         "group": record.group,
         "transform": record.transform,
+        **_place(record),
         "try": record.try_number,
         "model": dataset.model.model_dump(),
         "rules": [rule.model_dump() for rule in record.filter.rules],
         "scores": {name: value for name, value in record.scores.items() if name not in {"feature", "hash"}},
     }
+
+
+def _place(record: SampleRecord) -> dict[str, Any]:
+    """Where the picture lies, where that is known."""
+    found = record.georeference
+    if found is None:
+        return {}
+    crs = None if found.epsg is None else f"EPSG:{found.epsg}"
+    return {"georeference": {"crs": crs, "transform": found.transform}}
 
 
 def _info(dataset: Job, asked: DatasetSpec, selection: Selection) -> DatasetInfo:

@@ -17,6 +17,7 @@ from models import labels as label_mapping
 from models.conditions import derive_seed
 from models.errors import NotFinite
 from models.export.notice import picture_png
+from models.georeference import Georeference
 from models.masks import encode_png
 from models.pixel_values import unique_values
 from models.rfilter.rules import accepted, judge
@@ -26,7 +27,10 @@ from models.synthesis.synthesize import synthesize
 from worker.gpu import Filter
 from worker.jobs import Phase
 from worker.run import Run
+from worker.sample_files import store_georeferenced, store_instances
 from worker.samples import (
+    FileName,
+    FileObject,
     FilterVerdict,
     ImageObject,
     LabelAnnotation,
@@ -47,7 +51,10 @@ _UNFILTERED_SALT = 0x9E3779B9
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A sample to make: a mask (H, W) uint8 at the picture's size, its prompt, and where both come from."""
+    """A sample to make: a mask (H, W) uint8 at the picture's size, its prompt, and where both come from.
+
+    `georeference` is the picture's; `instances` (H, W) uint32 tell objects of one category apart, 0 is none.
+    """
 
     index: int
     mask: NDArray[np.uint8]
@@ -58,6 +65,8 @@ class Wanted:
     mask_number: int = 0
     name: str | None = None
     transform: dict[str, Any] = field(default_factory=dict)
+    georeference: Georeference | None = None
+    instances: NDArray[np.uint32] | None = None
 
 
 def is_unfiltered(seed: int, index: int, samples: int) -> bool:
@@ -183,7 +192,9 @@ class _Keeper:
         status = self._status(number, good=verdicts.accepted)
         unfiltered = number == 0 and self._in_random_sample(one.index)
         image = label = None
-        delivered = one.mask if ignore is None else label_mapping.with_ignored(one.mask, ignore)
+        delivered = (
+            one.mask if ignore is None else label_mapping.with_ignored(one.mask, ignore, one.instances)
+        )
         if verdicts.accepted or unfiltered or self._how.filter.keep_rejected:
             image = self._store_picture(one, number, sample)
             if not np.array_equal(delivered, one.mask):
@@ -191,13 +202,15 @@ class _Keeper:
                     f"{one.index:06d}-{number}-label.png", encode_png(delivered), "image/png"
                 )
                 label = LabelObject(key=key, sha256=sha256)
+        files = self._files_beside(one, number, sample, delivered) if image else {}
         record = self._record(one, number, status, verdicts)
         self._run.add(
             record.model_copy(
                 update={
                     "image": image,
                     "label": label,
-                    "labels": labels_of(delivered),
+                    "labels": labels_of(delivered, one.instances),
+                    "files": files,
                     "scores": scores,
                     "ignored": _ignored(one.mask, delivered),
                     "unfiltered": unfiltered,
@@ -217,7 +230,7 @@ class _Keeper:
         status = self._status(number, good=False)
         self._run.add(
             self._record(one, number, status, verdicts).model_copy(
-                update={"scores": scores, "labels": labels_of(one.mask)}
+                update={"scores": scores, "labels": labels_of(one.mask, one.instances)}
             )
         )
         return status
@@ -253,12 +266,22 @@ class _Keeper:
             transform=one.transform,
             filter=verdicts,
             pixels=_histogram(one.mask),
+            georeference=one.georeference,
         )
 
     def _store_picture(self, one: Wanted, number: int, sample: Sample) -> ImageObject:
         key, sha256 = self._run.put(f"{one.index:06d}-{number}.png", picture_png(sample.image), "image/png")
         height, width, _ = sample.image.shape
         return ImageObject(key=key, sha256=sha256, width=width, height=height)
+
+    def _files_beside(
+        self, one: Wanted, number: int, sample: Sample, label: NDArray[np.uint8]
+    ) -> dict[FileName, FileObject]:
+        put, stem = self._run.put, f"{one.index:06d}-{number}"
+        files = {} if one.instances is None else store_instances(put, one.instances)
+        if one.georeference is None:
+            return files
+        return files | store_georeferenced(put, stem, sample.image, one.mask, label, one.georeference)
 
     def _mask_object(self, mask: NDArray[np.uint8]) -> tuple[str, str]:
         """The stored mask's key and sha256; equal masks of one attempt are one object."""
@@ -271,8 +294,8 @@ class _Keeper:
         return found
 
 
-def labels_of(label: NDArray[np.uint8]) -> Labels:
-    """The labels of a picture: a pure function of its label mask, (H, W) uint8, 255: ignore."""
+def labels_of(label: NDArray[np.uint8], instances: NDArray[np.uint32] | None = None) -> Labels:
+    """The labels of a picture: a pure function of its label mask, (H, W) uint8, 255: ignore, and its instances."""
     return Labels(
         categories=tuple(category.name for category in label_mapping.image_categories(label)),
         annotations=tuple(
@@ -282,8 +305,9 @@ def labels_of(label: NDArray[np.uint8]) -> Labels:
                 box_xywh=found.box_xywh,
                 area=found.area,
                 segmentation=Segmentation(rle=Rle.model_validate(found.rle), polygons=found.polygons),
+                instance_id=found.instance_id,
             )
-            for found in label_mapping.annotations(label)
+            for found in label_mapping.annotations(label, instances=instances)
         ),
     )
 

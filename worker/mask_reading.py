@@ -36,7 +36,7 @@ class MaskReading(BaseModel):
     ] = Field(None, max_length=1000, description="colour #rrggbb or id → category name or id")
     ignore: bool = Field(False, description="value 255 means: no label here")
 
-    def decode(self, file: bytes, *, max_side: int) -> DecodedMask:
+    def decode(self, file: bytes, *, max_side: int, instances: Any = None) -> DecodedMask:
         """The mask, read bit for bit. Raises MaskRefused and others of `decode_mask`."""
         return decode_mask(
             file,
@@ -44,6 +44,7 @@ class MaskReading(BaseModel):
             ontology=self.ontology,
             label_map=self.label_map,
             category=self.category,
+            instances=instances,
             ignore=self.ignore,
             max_side=max_side,
         )

@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from tempfile import TemporaryFile
 from typing import TypeVar
 
 import numpy as np
+from pydantic import TypeAdapter
 
+from models.affine import shifted
 from models.archives.entries import Refusal
 from models.categories import IGNORE
 from models.errors import EarthSynthError, UnknownCategory
+from models.georeference import Georeference
 from models.mask_tiles import cut_tiles
-from models.masks import DecodedMask, Encoding, decode_mask, encode_png
+from models.masks import DecodedMask, Encoding, decode_mask
 from models.pixel_values import CHUNK_PIXELS
 from worker.lookahead import in_order
+from worker.mask_records import mask_files
 from worker.mask_set_manifest import MaskSetDraft
 from worker.mask_set_sources import MaskSetRequest, SourceFile
 
 CHECK_THREADS = min(4, os.cpu_count() or 1)  # each may hold a mask of the largest side
 _ANY_SIDE = 65_536  # the limit was applied when the file was read
 _REQUEST_CODES = {"invalid_label_map", "category_required"}  # wrong for every file alike
+_GEOREFERENCE: TypeAdapter[Georeference | None] = TypeAdapter(Georeference | None)
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -35,6 +39,7 @@ class Tile:
     """A checked mask of the set: its stored form, and what the manifest says of it."""
 
     png: bytes
+    id: str
     name: str
     group: str
     decoded: DecodedMask
@@ -56,17 +61,18 @@ class Spool:
 
     def add(self, tile: Tile) -> str:
         """Returns the mask's id."""
-        sha256 = hashlib.sha256(tile.png)
-        if sha256.digest() not in self._known:
-            self._known.add(sha256.digest())
+        digest = bytes.fromhex(tile.id.removeprefix("msk_"))
+        if digest not in self._known:
+            self._known.add(digest)
             head = {
                 "bytes": len(tile.png),
                 "encoding": tile.decoded.encoding,
                 "ontology": tile.decoded.ontology,
                 "warnings": tile.decoded.warnings,
+                "georeference": tile.decoded.georeference and asdict(tile.decoded.georeference),
             }
             self._file.write(json.dumps(head).encode() + b"\n" + tile.png)
-        return f"msk_{sha256.hexdigest()}"
+        return tile.id
 
     def masks(self) -> Iterator[DecodedMask]:
         self._file.seek(0)
@@ -74,7 +80,13 @@ class Spool:
             head = json.loads(line)
             png = self._file.read(head["bytes"])
             ids = decode_mask(png, encoding=Encoding.CLASS_ID, ignore=True, max_side=_ANY_SIDE).ids
-            yield DecodedMask(ids, Encoding(head["encoding"]), head["ontology"], tuple(head["warnings"]))
+            yield DecodedMask(
+                ids,
+                Encoding(head["encoding"]),
+                head["ontology"],
+                tuple(head["warnings"]),
+                _GEOREFERENCE.validate_python(head["georeference"]),
+            )
 
 
 def check_all(
@@ -122,16 +134,18 @@ def _tiles(file: SourceFile, asked: MaskSetRequest, max_side: int) -> list[Tile]
     if isinstance(file.content, EarthSynthError):
         raise file.content
     whole = asked.decode(file.content, max_side=max_side)
-    png = encode_png(whole.ids)
-    group = f"msk_{hashlib.sha256(png).hexdigest()}"
+    stored = mask_files(whole)
+    group = stored.id
     if asked.tile_size is None or whole.ids.shape == (asked.tile_size, asked.tile_size):
-        return [Tile(png, file.name, group, whole, _pixels(whole))]
+        return [Tile(stored.png, stored.id, file.name, group, whole, _pixels(whole))]
     kept = tuple(warning for warning in whole.warnings if not warning.startswith("single_class"))
     tiles = []
     for left, top, ids in cut_tiles(whole.ids, asked.tile_size):
         single = (f"single_class: every pixel is {ids[0, 0]}",) if (ids == ids[0, 0]).all() else ()
-        tile = DecodedMask(np.ascontiguousarray(ids), whole.encoding, whole.ontology, kept + single)
-        tiles.append(Tile(encode_png(tile.ids), f"{file.name}#{left},{top}", group, tile, _pixels(tile)))
+        place = whole.georeference and whole.georeference.of_part(shifted(left, top))
+        tile = DecodedMask(np.ascontiguousarray(ids), whole.encoding, whole.ontology, kept + single, place)
+        stored = mask_files(tile)
+        tiles.append(Tile(stored.png, stored.id, f"{file.name}#{left},{top}", group, tile, _pixels(tile)))
     return tiles
 
 

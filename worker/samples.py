@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import Field
 
+from models.georeference import Georeference
 from worker.jobs import Frozen
 
 
@@ -29,14 +30,33 @@ class LabelObject(Frozen):
     sha256: str
 
 
+class FileName(StrEnum):
+    GEOTIFF = "geotiff"  # the picture, where its mask lies
+    MASK_GEOTIFF = "mask_geotiff"  # the mask that conditioned it
+    LABEL_GEOTIFF = "label_geotiff"  # its label, where that is not the mask itself
+    WORLD_FILE = "world_file"  # where the PNG of the picture lies
+    PROJECTION = "projection"  # the CRS as a .prj file, where it has an EPSG code
+    AUXILIARY = "auxiliary"  # GDAL's .aux.xml for the PNG
+    INSTANCES = "instances"  # which pixels belong to which object: a TIFF of 32-bit numbers, 0 is none
+
+
+class FileObject(Frozen):
+    key: str
+    sha256: str
+
+
 class LabelAnnotation(Frozen):
-    """COCO's words: `box_xywh` (left, top, width, height) and `area` in pixels; `segmentation` holds both forms."""
+    """COCO's words: `box_xywh` (left, top, width, height) and `area` in pixels; `segmentation` holds both forms.
+
+    `instance_id` is the caller's number of the object, where the mask has instances.
+    """
 
     category: str
     category_id: int
     box_xywh: tuple[int, int, int, int]
     area: int
     segmentation: Segmentation
+    instance_id: int | None = None
 
 
 class Segmentation(Frozen):
@@ -99,6 +119,8 @@ class SampleRecord(Frozen):
     scores: dict[str, Any] = Field(default_factory=dict)
     pixels: dict[int, int] = Field(default_factory=dict)  # of each id in the conditioning mask
     ignored: dict[int, int] = Field(default_factory=dict)  # of these, what is 255 in the label
+    georeference: Georeference | None = None  # of the picture
+    files: dict[FileName, FileObject] = Field(default_factory=dict)  # beside the PNGs
     unfiltered: bool = False  # kept for the random sample that no rule has chosen
 
     @property

@@ -24,11 +24,12 @@ from worker.layout import selection_prefix, shard_results_prefix
 from worker.lookahead import in_order
 from worker.pages import Page, write_pages
 from worker.rounds import Round, ShardResult, read_round
-from worker.samples import FilterVerdict, RuleVerdict, SampleRecord, SampleStatus, from_lines
+from worker.samples import FileName, FilterVerdict, RuleVerdict, SampleRecord, SampleStatus, from_lines
 from worker.specs import FilterSpec
 from worker.storage import Storage
 
 _READ_THREADS = 4  # they wait for S3
+_FILTERED = {FileName.LABEL_GEOTIFF}  # files that hold what the filter says
 
 
 class Selection(Frozen):
@@ -75,7 +76,8 @@ class Chooser:
                 if accepted(verdicts):
                     chosen = _settled(record, SampleStatus.ACCEPTED, as_recorded(verdicts))
                     if self._wanted.policy is Policy.OFF:  # no rule has a say in the label either
-                        chosen = chosen.model_copy(update={"label": None, "ignored": {}})
+                        files = {name: file for name, file in chosen.files.items() if name not in _FILTERED}
+                        chosen = chosen.model_copy(update={"label": None, "ignored": {}, "files": files})
                     self._seen.add(record.scores, record.group)
             last = _settled(record, SampleStatus.EXHAUSTED, as_recorded(verdicts))
             self.tally.tried(record, last.filter.rules)

@@ -6,20 +6,17 @@ import time
 from collections.abc import Iterator
 from functools import cache
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.condition_sampling import sample_condition
 from models.errors import Unavailable
-from models.masks import resize_ids
 from models.rfilter.rules import Policy
 from worker.dataset_specs import DatasetSpec, ExportSpec
 from worker.export_files import store_export, write_export
 from worker.gpu import Filter
 from worker.jobs import Phase
 from worker.making import Wanted, make_samples
-from worker.mask_records import read_mask
+from worker.mask_records import read_stored
 from worker.mask_sets import MaskSetEntry, entries, find_mask_set
+from worker.placed_masks import PlacedMask, placed
 from worker.results import read_result
 from worker.rounds import Planned, Round
 from worker.run import Run
@@ -33,10 +30,19 @@ def generate(run: Run) -> None:
     """One mask → image synthesis → R-Filter → labels, for a few pictures: a job of one shard."""
     spec = GenerationSpec.model_validate(run.job.request)
     run.enter(Phase.CONDITIONS)
-    stored = read_mask(run.resources.storage, run.job.tenant, spec.mask_id)
-    mask = resize_ids(stored, spec.width, spec.height, spec.size_policy)
+    stored = read_stored(run.resources.storage, run.job.tenant, spec.mask_id)
+    mask = placed(stored, spec.width, spec.height, spec.size_policy)
     wanted = [
-        Wanted(index, mask, spec.prompt, mask_id=spec.mask_id, group=spec.mask_id, first_try=spec.first_try)
+        Wanted(
+            index,
+            mask.ids,
+            spec.prompt,
+            mask_id=spec.mask_id,
+            group=spec.mask_id,
+            first_try=spec.first_try,
+            georeference=mask.georeference,
+            instances=mask.instances,
+        )
         for index in spec.indices
     ]
     off = spec.filter.policy is Policy.OFF
@@ -60,14 +66,15 @@ def _conditions(run: Run, spec: DatasetSpec, planned: list[Planned]) -> Iterator
     allowed = run.resources.gpu.pipeline(spec.model, tenant).card.category_ids
 
     @cache
-    def mask_of(number: int) -> tuple[MaskSetEntry, NDArray[np.uint8]]:
+    def mask_of(number: int) -> tuple[MaskSetEntry, PlacedMask]:
         (entry,) = entries(storage, tenant, masks, number, 1)
-        stored = read_mask(storage, tenant, entry.mask_id)
-        return entry, resize_ids(stored, spec.width, spec.height, spec.size_policy)
+        stored = read_stored(storage, tenant, entry.mask_id)
+        return entry, placed(stored, spec.width, spec.height, spec.size_policy)
 
     for one in planned:
         entry, mask = mask_of(one.mask)
-        drawn = sample_condition(mask, spec.conditions, seed=spec.seed, index=one.index, allowed=allowed)
+        drawn = sample_condition(mask.ids, spec.conditions, seed=spec.seed, index=one.index, allowed=allowed)
+        shown = mask.moved(drawn.transform, drawn.mask)
         yield Wanted(
             index=one.index,
             mask=drawn.mask,
@@ -78,6 +85,8 @@ def _conditions(run: Run, spec: DatasetSpec, planned: list[Planned]) -> Iterator
             mask_number=one.mask,
             name=entry.name,
             transform=drawn.transform,
+            georeference=shown.georeference,
+            instances=shown.instances,
         )
 
 

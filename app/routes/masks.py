@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
-from pydantic import AliasChoices, Field, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
@@ -19,9 +19,19 @@ from models.errors import FieldError, InvalidInput
 from models.masks import preview_png
 from worker.deletion import delete_mask as delete_it
 from worker.drawing import Drawing
+from worker.mask_reading import json_text
 from worker.mask_records import read_mask
 
 router = APIRouter(prefix="/v1/masks", tags=["masks"])
+
+
+_INSTANCES = {
+    "anyOf": [
+        {"type": "object", "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "integer"}]}},
+        {"type": "array", "items": {"type": "object"}},
+    ],
+    "examples": [{"1": "ship", "2": "ship"}, [{"id": 1, "category_id": 17}]],
+}
 
 
 class MaskRequest(Drawing):
@@ -31,6 +41,11 @@ class MaskRequest(Drawing):
         None,
         description="the mask file in base64 (multipart: the file part of this name)",
         validation_alias=AliasChoices("file", "mask"),
+    )
+
+    instances: Annotated[Any, BeforeValidator(json_text), Field(json_schema_extra=_INSTANCES)] = Field(
+        None,
+        description="with encoding=instance, what each object is: its number → category, or COCO's segments_info",
     )
 
     @model_validator(mode="before")
@@ -103,6 +118,6 @@ def _keep(found: AppResources, tenant: str, asked: MaskRequest, file: bytes | No
             )
         asked.check_undrawn()
         data = from_base64(asked.file or "", pointer="/file") if file is None else file
-        decoded = asked.decode(data, max_side=found.settings.max_mask_side)
+        decoded = asked.decode(data, max_side=found.settings.max_mask_side, instances=asked.instances)
     record, created = found.intake.keep_mask(tenant, decoded)
     return mask_view(record), created

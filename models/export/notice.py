@@ -31,6 +31,15 @@ _XMP = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
 <?xpacket end="r"?>"""
 
 
+# how files that hold no XMP of their own say it: GDAL's items, by name
+METADATA = {"SYNTHETIC": "YES", "DIGITAL_SOURCE_TYPE": SOURCE_TYPE}
+
+
+def xmp_packet(notice: str = NOTICE) -> str:
+    """Return the XMP packet that a synthetic picture carries."""
+    return _XMP.format(source_type=SOURCE_TYPE, notice=escape(notice))
+
+
 def picture_png(image: NDArray[np.uint8], notice: str = NOTICE) -> bytes:
     """Return (H, W, 3) uint8 RGB as a PNG with the notice in it: same pixels and notice, same bytes.
 
@@ -39,7 +48,7 @@ def picture_png(image: NDArray[np.uint8], notice: str = NOTICE) -> bytes:
     """
     about = PngInfo()
     about.add_itxt("Description", notice)
-    about.add_itxt("XML:com.adobe.xmp", _XMP.format(source_type=SOURCE_TYPE, notice=escape(notice)))
+    about.add_itxt("XML:com.adobe.xmp", xmp_packet(notice))
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG", compress_level=6, pnginfo=about)
     return buffer.getvalue()

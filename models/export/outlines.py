@@ -14,13 +14,15 @@ Point = tuple[int, int]
 def one_outline(component: Component) -> NDArray[np.float64]:
     """Return (N, 2) points x, y in pixels of the picture, N ≥ 3, whose even-odd filling is the component.
 
-    Holes hang on the outline by seams, there and back along the same pixels, as one polygon cannot hold them
+    An instance in several pieces becomes one outline by seams between their nearest points, there and back, as
+    Ultralytics' converter makes them; trainers fill these lines too. Holes hang on the outline by seams as well,
+    there and back along the same pixels, as one polygon cannot hold them
     otherwise. Points are a quarter of a pixel right of and below a pixel's corner: trainers that round and
     trainers that cut off decimals then both hit that pixel, and OpenCV's `fillPoly` fills the same pixels.
     """
     contours, tree = cv2.findContours(component.mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
     paths: list[list[Point]] = [list(map(tuple, contour[:, 0].tolist())) for contour in contours]
-    (outer,) = (path for path, links in zip(paths, tree[0], strict=True) if links[3] < 0)
+    outer = _joined([path for path, links in zip(paths, tree[0], strict=True) if links[3] < 0])
     holes = [path for path, links in zip(paths, tree[0], strict=True) if links[3] >= 0]
     # From its leftmost point a hole's seam runs left to whatever it meets first: the outline, or a hole that
     # reaches further left and so hangs on it already.
@@ -35,6 +37,19 @@ def one_outline(component: Component) -> NDArray[np.float64]:
     if len(points) < 3:  # a line one pixel wide: give it an area, inside its pixels
         points = np.vstack([points, points[0] + (0.1, 0.2), points[0] + (0.2, 0.1)])[:4]
     return np.add(points, (component.left, component.top), dtype=np.float64)
+
+
+def _joined(pieces: list[list[Point]]) -> list[Point]:
+    """Return one closed path along all pieces, the nearest ones joined there and back."""
+    path, rest = pieces[0], pieces[1:]
+    while rest:
+        here = np.array(path)
+        gaps = [np.square(here[:, None] - np.array(piece)[None]).sum(axis=2) for piece in rest]
+        nearest = min(range(len(rest)), key=lambda number: int(gaps[number].min()))
+        at, start = np.unravel_index(gaps[nearest].argmin(), gaps[nearest].shape)
+        piece = rest.pop(nearest)
+        path = [*path[: at + 1], *piece[start:], *piece[: start + 1], *path[at:]]
+    return path
 
 
 def _corners(path: list[Point]) -> list[Point]:

@@ -1,4 +1,4 @@
-"""What detection formats annotate: the connected components of a label."""
+"""What detection formats annotate: the objects of a label, told apart by its instances or by what is connected."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.categories import CATEGORIES, IGNORE
-from models.components import Component, find_components
+from models.components import Component, find_objects
 from models.pixel_values import unique_values
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One component (8-connectivity) of one category."""
+    """One object of one category: an instance, or a component (8-connectivity)."""
 
     category_id: int
     component: Component
@@ -25,12 +25,18 @@ def annotated_ids(*, include_stuff: bool) -> frozenset[int]:
     return frozenset(c.id for c in CATEGORIES if c.id != 0 and (c.is_thing or include_stuff))
 
 
-def find_parts(ids: NDArray[np.uint8], *, min_area: int, include_stuff: bool) -> list[Part]:
-    """Return the components of (H, W) ids, by ascending id, then from top to bottom."""
+def find_parts(
+    ids: NDArray[np.uint8],
+    *,
+    min_area: int,
+    include_stuff: bool,
+    instances: NDArray[np.uint32] | None = None,
+) -> list[Part]:
+    """Return the objects of (H, W) ids, by ascending id, then from top to bottom."""
     wanted = annotated_ids(include_stuff=include_stuff) - {IGNORE}
     return [
         Part(number, component)
         for number in unique_values(ids)
         if number in wanted
-        for component in find_components(ids == number, min_area=min_area)
+        for component in find_objects(ids == number, instances, min_area=min_area)
     ]

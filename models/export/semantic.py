@@ -1,7 +1,8 @@
 """Semantic segmentation: `images/`, `masks/` (the id as grey level) and `colors/` (the same as palette picture).
 
 Trainers read `masks/`: every pixel is an EarthSynth id, 0 = anything, 255 = ignore. `colors/` is for people; its
-palette indexes are the ids too. Fidelity compares all ids, 0 and 255 included.
+palette indexes are the ids too. Where masks say where they lie, world files and GDAL's .aux.xml beside pictures and
+masks say it on. Fidelity compares all ids, 0 and 255 included.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.categories import CATEGORIES, IGNORE, IGNORE_COLOR
+from models.export.georeferenced import files_beside
 from models.export.reader import Regained, id_regions
 from models.export.writer import Item, Layout, Placed, place
 from models.masks import preview_png
@@ -29,6 +31,10 @@ class SemanticWriter:
     def add(self, item: Item) -> Placed:
         name = f"{item.sample.split}/{item.sample.stem}.png"
         place(self._folder, f"colors/{name}", preview_png(item.label))
+        if item.sample.georeference is not None:
+            for suffix, content in files_beside(item.sample.georeference).items():
+                for kind in ("images", "masks"):
+                    place(self._folder, f"{kind}/{name.removesuffix('.png')}{suffix}", content)
         return Placed(
             place(self._folder, f"images/{name}", item.picture),
             place(self._folder, f"masks/{name}", item.label_png),

@@ -71,7 +71,14 @@ def _item(sample: ExportSample, spool: LabelSpool, layout: Layout) -> Item:
         raise ExportUnreadable(f"The stored picture of sample {sample.index} is damaged; make it again.")
     ids = spool.ids(sample.index)
     options = layout.options
-    parts = find_parts(ids, min_area=options.min_area, include_stuff=options.include_stuff)
+    instances = sample.read_instances()
+    if instances is not None and instances.shape != ids.shape:
+        raise ExportUnreadable(
+            f"The instances of sample {sample.index} are not its label's size; make it again."
+        )
+    parts = find_parts(
+        ids, min_area=options.min_area, include_stuff=options.include_stuff, instances=instances
+    )
     return Item(sample, picture, ids, spool.png(sample.index), parts)
 
 

@@ -125,10 +125,10 @@ def test_holes_are_interior_rings_and_segmentation_rings_are_parts() -> None:
     assert np.array_equal(draw([{"category": "ship", "segmentation": flat}]).ids, draw([ship(SQUARE)]).ids)
 
 
-def test_each_thing_is_an_instance_by_its_place_and_land_cover_is_none() -> None:
+def test_each_shape_is_an_instance_by_its_place() -> None:
     drawn = draw(
         [
-            {"category": "water", "points": [[0, 0], [64, 0], [64, 48], [0, 48]]},
+            {"category": "background", "points": [[0, 0], [64, 0], [64, 48], [0, 48]]},
             ship(SQUARE),
             ship([[30, 10], [50, 10], [50, 30], [30, 30]]),
         ]
@@ -136,7 +136,7 @@ def test_each_thing_is_an_instance_by_its_place_and_land_cover_is_none() -> None
     assert drawn.instances is not None
     numbers, counts = np.unique(drawn.instances, return_counts=True)
     assert dict(zip(numbers.tolist(), counts.tolist(), strict=True)) == {0: 48 * 64 - 800, 2: 400, 3: 400}
-    assert draw([{"category": "water", "points": SQUARE}]).instances is None
+    assert draw([{"category": "background", "points": SQUARE}]).instances is None
 
 
 def test_world_coordinates_go_through_the_inverse_transform() -> None:

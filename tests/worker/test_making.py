@@ -12,11 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio.io import MemoryFile
 from redis import Redis
 
 from models.catalog import nano_card
 from models.conditions import derive_seed
+from models.crs import geokeys_of
 from models.errors import NotFinite
+from models.georeference import Georeference
+from models.rfilter.rules import Policy
 from models.rfilter.scorers import Scored
 from models.sample import Sample
 from models.synthesis.pipeline import LoadedPipeline, load_pipeline
@@ -29,9 +33,10 @@ from worker.lease_worker import LeaseQueue
 from worker.making import Wanted, is_unfiltered, make_samples
 from worker.queue import enqueue
 from worker.run import Resources, Run
-from worker.samples import SampleStatus
+from worker.samples import FileName, SampleStatus, from_lines, to_lines
+from worker.selection import Chooser
 from worker.settings import Settings
-from worker.specs import Rendering
+from worker.specs import FilterSpec, Rendering
 from worker.storage import Storage
 from worker.store import Store
 
@@ -216,3 +221,31 @@ def test_a_picture_that_is_not_finite_is_tried_again(
     assert run.in_order()[0].scores["finite"] is False
     with pytest.raises(NotFinite):
         make_samples(run_with(Says()), wanted(), how(policy="off"), None)
+
+
+def test_a_place_and_instances_travel_with_the_sample(run_with: Callable[..., Run], storage: Storage) -> None:
+    ids, instances = np.zeros((64, 64), np.uint8), np.zeros((64, 64), np.uint32)
+    ids[8:16, 8:40] = 17
+    instances[8:16, 8:24], instances[8:16, 24:40] = 90_000, 7
+    ignore = np.zeros(ids.shape, np.bool_)
+    ignore[:, 26:] = True  # most of ship 7
+    place = Georeference((2.0, 0.0, 10.0, 0.0, -2.0, 20.0), 32633, geokeys_of(32633))
+    ships = Wanted(0, ids, "p", mask_id="m", group="g", georeference=place, instances=instances)
+    run = run_with(Says(ignore=ignore))
+    make_samples(run, [ships], how(), run.resources.gpu.filter("nano@2", "local"))
+    (record,) = run.in_order()
+    assert [(one.instance_id, one.area) for one in record.labels.annotations] == [(90_000, 8 * 16)]
+    assert record.georeference == place
+    assert record.files.keys() == set(FileName)
+    for file in record.files.values():
+        assert run.objects[file.key] == file.sha256
+        storage.read_verified(file.key, file.sha256)
+    assert {key.rpartition("/")[2] for key in run.objects} >= {"000000-0.png", "000000-0.tif", "000000-0.pgw"}
+    label = record.files[FileName.LABEL_GEOTIFF]
+    with MemoryFile(storage.read(label.key)) as memory, memory.open() as file:
+        assert np.array_equal(file.read(1), np.where(instances == 7, 255, ids))
+        assert (file.crs.to_epsg(), tuple(file.transform)[:6]) == (32633, place.transform)
+    chosen = Chooser(FilterSpec(policy=Policy.OFF), None).choose([record])
+    assert chosen.label is None
+    assert FileName.LABEL_GEOTIFF not in chosen.files, "without a filter the label is the mask"
+    assert from_lines(to_lines([record])) == [record]
