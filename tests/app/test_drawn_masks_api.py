@@ -93,6 +93,31 @@ def test_a_generation_from_polygons(client: httpx.Client) -> None:
         assert found == (422, code, pointer)
 
 
+def test_a_drawn_mask_is_checked_without_being_kept(client: httpx.Client) -> None:
+    points = [[3, 5], [50, 5], [50, 31], [3, 31]]
+    drawn = {"polygons": [{"category": "building", "points": points}], "width": 64, "height": 64}
+    checked = client.post("/v1/generations", json={"drawn_mask": drawn, "validate_only": True})
+    assert checked.status_code == 200, checked.text
+    mask = client.post("/v1/masks", json=drawn)
+    assert mask.status_code == 201, "it was not there before"
+    assert mask.json()["id"] == checked.json()["request"]["mask_id"]
+    assert client.delete(f"/v1/masks/{mask.json()['id']}").status_code == 204
+    assert client.get(f"/v1/masks/{mask.json()['id']}").status_code == 404
+    assert client.post("/v1/masks", json=drawn).status_code == 201, "nothing of it was left"
+
+
+def test_a_repeated_drawing_is_answered_once_whatever_it_holds(client: httpx.Client) -> None:
+    headers = {"Idempotency-Key": "drawing-1", "Content-Type": "application/json"}
+    sent = json.dumps(BODY | {"polygons": [SHIP | {"id": 7, "area": 1.5}]})
+    first, again = (client.post("/v1/masks", content=sent, headers=headers) for _ in range(2))
+    assert first.json() == again.json()
+    assert again.headers["idempotent-replayed"] == "true"
+    for odd in ("NaN", "1e999", "9" * 4000, '"\\u0000"', '"\\ud800"', "9" * 5000, "[" * 1000 + "]" * 1000):
+        text = sent.replace("1.5", odd)
+        answer = client.post("/v1/masks", content=text, headers=headers | {"Idempotency-Key": "drawing-2"})
+        assert answer.status_code in {200, 201, 400, 422}, (odd[:20], answer.text)
+
+
 BAD: dict[str, tuple[dict[str, Any], str, str]] = {
     "no size": ({"polygons": [SHIP], "width": 64}, "missing_field", "/height"),
     "a size of text": (BODY | {"width": "64"}, "invalid_request", "/width"),

@@ -102,7 +102,9 @@ def check_dataset(storage: Storage, job: dict[str, Any]) -> Delivered:
 
 def _timeless(record: SampleRecord) -> dict[str, Any]:
     """The record without its attempt and its keys, which begin with job and attempt."""
-    return record.model_dump(exclude={"attempt": True, "mask_key": True, "image": {"key"}, "label": {"key"}})
+    return record.model_dump(
+        exclude={"attempt": True, "mask_key": True, "image": {"key"}, "label": {"key"}, "files": True}
+    )
 
 
 def _first_difference(ours: Any, theirs: Any) -> tuple[str, str]:
