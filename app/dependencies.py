@@ -14,6 +14,8 @@ from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.registry import ModelRegistry
 from worker.settings import Settings
+from worker.webhook_intake import WebhookIntake
+from worker.webhook_sending import Courier
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,12 @@ class AppResources:
     key_ring: KeyRing
     async_redis: AsyncRedis
     doorbell: Doorbell
+    webhooks: WebhookIntake
+    courier: Courier
     # one at a time: a preview takes hundreds of MB
     preview_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
+    # test calls of webhooks, each up to 15 s of waiting for a stranger's server
+    courier_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(16))
 
 
 def resources(request: Request) -> AppResources:

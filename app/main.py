@@ -20,6 +20,7 @@ from app.openapi import install as install_openapi
 from app.routes import (
     catalog,
     datasets,
+    deliveries,
     events,
     files,
     generations,
@@ -31,6 +32,7 @@ from app.routes import (
     training_sets,
     trainings,
     usage,
+    webhooks,
     workers,
 )
 from models.catalog import catalog as model_catalog
@@ -39,10 +41,14 @@ from models.errors import Unavailable
 from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.logs import configure_logs, get_logger
+from worker.name_lookup import NameLookup
 from worker.registry import ModelRegistry
 from worker.settings import Settings, settings
 from worker.storage import Storage
 from worker.store import Store, connect
+from worker.webhook_intake import WebhookIntake
+from worker.webhook_rules import rules_of
+from worker.webhook_sending import courier_of
 
 log = get_logger(__name__)
 
@@ -60,9 +66,20 @@ def create_app(config: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis, storage = connect(config), Storage(config)
         async_redis, doorbell = _async_redis(config), Doorbell(config.redis_url.get_secret_value())
-        intake = Intake(config, Store(redis), storage)
+        rules, lookup = rules_of(config), NameLookup()
+        webhooks = WebhookIntake(storage, rules, lookup)
+        intake = Intake(config, Store(redis), storage, webhooks)
         registry = ModelRegistry(storage, cards, config.default_model)
-        app.state.resources = AppResources(config, intake, registry, KeyRing(storage), async_redis, doorbell)
+        app.state.resources = AppResources(
+            config,
+            intake,
+            registry,
+            KeyRing(storage),
+            async_redis,
+            doorbell,
+            webhooks,
+            courier_of(config, rules, lookup),
+        )
         try:
             await run_in_threadpool(storage.prepare)
         except Unavailable as error:  # /readyz says so until it is back; nothing is accepted meanwhile
@@ -73,6 +90,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         while not listening.done():  # again, since redis-py loses a cancellation that comes while it connects
             listening.cancel()
             await asyncio.wait([listening], timeout=0.2)
+        lookup.close()
         await async_redis.aclose()
         redis.close()
 
@@ -103,6 +121,8 @@ def create_app(config: Settings | None = None) -> FastAPI:
         events,
         files,
         usage,
+        deliveries,
+        webhooks,
         workers,
     ):
         app.include_router(module.router)

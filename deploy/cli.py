@@ -63,6 +63,7 @@ def up(
     data: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".earthsynth"),
     workers: Annotated[int, typer.Option(min=0, max=16, help="Worker processes.")] = 1,
     trainers: Annotated[int, typer.Option(min=0, max=16, help="Processes for trainings.")] = 1,
+    senders: Annotated[int, typer.Option(min=0, max=16, help="Processes that deliver webhooks.")] = 1,
 ) -> None:
     """Run the whole stack on this machine, in the foreground, until Ctrl-C."""
     from deploy import readiness
@@ -75,6 +76,7 @@ def up(
         port=port,
         workers=workers,
         trainers=trainers,
+        senders=senders,
         worker_seconds=settings().load_seconds,
         report=_say,
     )
@@ -103,15 +105,19 @@ def serve() -> None:
 def work(
     queue: Annotated[
         str | None,
-        typer.Option(help="generation (pictures, data sets) or training; default: EARTHSYNTH_QUEUE."),
+        typer.Option(
+            help="generation (pictures, data sets), training or webhook (deliveries, without torch); "
+            "default: EARTHSYNTH_QUEUE."
+        ),
     ] = None,
 ) -> None:
     """Run one worker: a supervisor and the process that works; settings are EARTHSYNTH_* variables."""
     if queue is not None:
         os.environ["EARTHSYNTH_QUEUE"] = queue  # read by the settings, here and in the child process
     from worker.main import main as work_until_stopped
+    from worker.settings import settings
 
-    if importlib.util.find_spec("torch") is None:
+    if settings().queue != "webhook" and importlib.util.find_spec("torch") is None:
         raise StackError("a worker needs torch; run: pip install 'earthsynth-service[gpu]'")
 
     raise typer.Exit(work_until_stopped())

@@ -19,6 +19,7 @@ from deploy.stack_data import StackData
 from deploy.stack_error import StackError, StackStopped
 
 ALL_PARTS = frozenset({"redis", "s3", "api", "workers"})
+_WORKING = ("worker-", "trainer-", "sender-")
 _SERVER_SECONDS = 30.0
 _API_SECONDS = 60.0
 _DRAIN_SECONDS = 4.0  # at a stop a job in hand is cut off soon: it is there again after the next start
@@ -45,6 +46,7 @@ class LocalStack:
         port: int = 0,
         workers: int = 1,
         trainers: int = 0,
+        senders: int = 0,
         parts: Iterable[str] = ALL_PARTS,
         env: Mapping[str, str] | None = None,
         worker_seconds: float = 1800.0,
@@ -59,6 +61,7 @@ class LocalStack:
         self.api_port = port
         self._workers = workers if "workers" in self._parts else 0
         self._trainers = trainers if "workers" in self._parts else 0
+        self._senders = senders if "workers" in self._parts else 0
         self._extra_env = dict(env or {})
         self._worker_seconds = worker_seconds
         self._report = report
@@ -139,7 +142,7 @@ class LocalStack:
         if self._monitor.is_alive():
             self._monitor.join()
         has_s3 = "s3" in self._children
-        self._stop_group([name for name in self._children if name.startswith(("worker-", "trainer-"))])
+        self._stop_group([name for name in self._children if name.startswith(_WORKING)])
         self._stop_group(["api"])
         self._stop_group(["s3", "redis"])
         if has_s3:
@@ -217,6 +220,9 @@ class LocalStack:
         for number in range(1, self._trainers + 1):
             train = [*command, "work", "--queue", "training"]
             self._start(self._child(f"trainer-{number}", train, env, stop_seconds=_DRAIN_SECONDS + 3))
+        for number in range(1, self._senders + 1):
+            send = [*command, "work", "--queue", "webhook"]
+            self._start(self._child(f"sender-{number}", send, env, stop_seconds=_DRAIN_SECONDS + 3))
         if "api" not in self._parts:
             return
         self._wait("api", lambda: readiness.api_is_ready(self.api_url), _API_SECONDS)

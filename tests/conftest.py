@@ -28,6 +28,14 @@ QUICK = {
     "EARTHSYNTH_RECONCILE_SECONDS": "2",
     "EARTHSYNTH_LOG_FORMAT": "console",
 }
+LOCAL_WEBHOOKS = {  # receivers on loopback may be called, and are soon called again
+    "EARTHSYNTH_WEBHOOK_ALLOW_HTTP": "true",
+    "EARTHSYNTH_WEBHOOK_ALLOW_PRIVATE": "true",
+    "EARTHSYNTH_WEBHOOK_PORTS": "any",
+    "EARTHSYNTH_WEBHOOK_RETRY_SECONDS": "0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.1,0.1",
+    "EARTHSYNTH_WEBHOOK_TIMEOUT_SECONDS": "5",
+    "EARTHSYNTH_WEBHOOK_LEASE_SECONDS": "6",
+}
 
 
 def settings_of(stack: LocalStack, **changes: object) -> Settings:
@@ -46,9 +54,9 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    """The whole service with one worker and the nano checkpoint."""
+    """The whole service with one worker, the nano checkpoint, and a process that delivers webhooks."""
     data = tmp_path_factory.mktemp("service")
-    with LocalStack(data, workers=1, env=QUICK) as stack:
+    with LocalStack(data, workers=1, senders=1, env=QUICK | LOCAL_WEBHOOKS) as stack:
         yield stack
 
 

@@ -11,7 +11,14 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LIGHT = [
-    *("app.main", "deploy.cli", "worker.intake", "worker.main", "worker.training_preview"),
+    *(
+        "app.main",
+        "deploy.cli",
+        "worker.intake",
+        "worker.main",
+        "worker.training_preview",
+        "worker.webhook_process",
+    ),
     *("models.masks", "models.catalog", "models.cfcomp.preview", "models.cfcomp.shards"),
 ]
 

@@ -15,6 +15,7 @@ from models.export.splits import check_split_name
 from models.model_card import ModelCard, check_categories, rarity_warnings
 from worker.mask_sets import MaskSetRecord
 from worker.specs import JobRequest, Rendering, RenderingRequest, Text
+from worker.webhook_specs import WebhookRequest
 
 MAX_SAMPLES = 1_000_000
 MAX_SAMPLES_PER_MASK = 1000
@@ -160,6 +161,7 @@ class ExportSpec(BaseModel):
     options: ExportOptions
     splits: dict[str, float]
     samples: int
+    webhook: WebhookRequest | None = None
 
 
 def resolve_dataset(
@@ -190,6 +192,7 @@ def resolve_dataset(
         splits=request.splits,
         formats=tuple(dict.fromkeys(request.formats)),
         shard_images=shard_images,
+        webhook=request.webhook,
     )
     if spec.samples > MAX_SAMPLES:
         message = f"{spec.masks} masks of {spec.samples_per_mask} samples are more than {MAX_SAMPLES}."

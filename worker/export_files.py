@@ -195,6 +195,6 @@ def _info(dataset: Job, asked: DatasetSpec, selection: Selection) -> DatasetInfo
         ],
         counts=selection.counts.model_dump(),
         versions={name: importlib.metadata.version(name) for name in _SOFTWARE},
-        parameters=asked.model_dump(mode="json", exclude={"name", "formats", "splits", "seed"}),
+        parameters=asked.model_dump(mode="json", exclude={"name", "formats", "splits", "seed", "webhook"}),
         dataset_id=dataset.id,
     )

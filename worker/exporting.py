@@ -13,6 +13,7 @@ from worker.layout import export_marker_key, exports_prefix
 from worker.results import store_request
 from worker.selection import Selection, current_selection, read_selection
 from worker.storage import Storage
+from worker.webhook_specs import WebhookRequest, for_exports
 
 
 def submit_export(
@@ -32,7 +33,11 @@ def submit_export(
 
 
 def resolve_export(
-    storage: Storage, dataset: Job, options: ExportOptions, splits: dict[str, float] | None = None
+    storage: Storage,
+    dataset: Job,
+    options: ExportOptions,
+    splits: dict[str, float] | None = None,
+    webhook: WebhookRequest | None = None,
 ) -> ExportSpec:
     """An export of what the data set delivers now. Raises Conflict while there is nothing to export."""
     selection = current_selection(storage, dataset) if dataset.ended else None
@@ -43,7 +48,7 @@ def resolve_export(
         )
     if not selection.counts.accepted:
         raise Conflict("No sample was accepted, so there is nothing to export.", code="dataset_empty")
-    return _spec(dataset, selection, options, splits)
+    return _spec(dataset, selection, options, splits).model_copy(update={"webhook": webhook})
 
 
 def promise_exports(intake: Intake, dataset: Job, selection: Selection, asked: DatasetSpec) -> None:
@@ -51,11 +56,14 @@ def promise_exports(intake: Intake, dataset: Job, selection: Selection, asked: D
 
     From here on they will be made, whatever dies: `start_exports` queues them, or else the reconciler finds them.
     """
+    webhooks = for_exports(dataset.webhooks)
     for export_id, options in zip(selection.exports, asked.formats, strict=True):
         _mark(intake, dataset, export_id)
         spec = _spec(dataset, selection, options, None)
         own = OwnData(custom_id=dataset.custom_id, metadata=dataset.metadata)
-        promised = intake.draft(dataset.tenant, spec, dataset.model, (), job_id=export_id, own=own)
+        promised = intake.draft(
+            dataset.tenant, spec, dataset.model, (), job_id=export_id, own=own, webhooks=webhooks
+        )
         store_request(intake.storage, promised)
 
 

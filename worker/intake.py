@@ -29,6 +29,8 @@ from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, cancel_key, reachable
 from worker.tombstones import Ending, gone, read_tombstone
+from worker.webhook_intake import WebhookIntake
+from worker.webhook_specs import JobWebhook, WebhookRequest
 from worker.window import withdraw_shards
 
 __all__ = ["Intake", "MaskCategory", "MaskRecord", "Spec", "read_mask"]
@@ -38,11 +40,12 @@ CANCEL_SECONDS = 86_400
 
 @dataclass(frozen=True, slots=True)
 class Intake:
-    """The front half's resources, wired once a process."""
+    """The front half's resources, wired once a process. `webhooks` is absent where no client's request comes in."""
 
     settings: Settings
     store: Store
     storage: Storage
+    webhooks: WebhookIntake | None = None
 
     def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
         """Stores the mask under its id, its content's sha256; the flag says whether it is new."""
@@ -66,23 +69,31 @@ class Intake:
     ) -> Job:
         """Accepts the job: durable in storage first, then known, then queued.
 
-        A job whose id was stored before is as it was accepted then.
+        A job whose id was stored before is as it was accepted then. Raises Overloaded; InvalidInput for a webhook
+        that may not be called.
         """
         self.check_room(JobKind(spec.kind))
+        told, said = self.webhooks.accept(tenant, spec.webhook) if self.webhooks else ((), ())
         job = self.draft(
             tenant,
             spec,
             model,
-            warnings,
+            (*warnings, *said),
             job_id=job_id,
             progress=progress,
             own=own,
             retried_from=retried_from,
+            webhooks=told,
         )
         job = store_request(self.storage, job)
         self.store.create(job)
         enqueue(self.store.redis, job)
         return job
+
+    def check_webhook(self, tenant: str, webhook: WebhookRequest | None) -> None:
+        """Raises InvalidInput for one that may not be called; stores nothing."""
+        if self.webhooks is not None and webhook is not None:
+            self.webhooks.check(tenant, webhook.url, pointer="/webhook/url")
 
     def check_room(self, kind: JobKind) -> None:
         """Raises Overloaded when so many jobs of the kind wait that another would wait too long."""
@@ -100,10 +111,11 @@ class Intake:
         progress: Progress | None = None,
         own: OwnData = NOTHING_OWN,
         retried_from: str | None = None,
+        webhooks: tuple[JobWebhook, ...] = (),
     ) -> Job:
         """The record of a new job, which nobody but the caller knows yet.
 
-        `progress` is how far it is at the start, where it does not count samples.
+        `progress` is how far it is at the start, where it does not count samples. `webhooks`: who is told of it.
         """
         created_at = now()
         return Job(
@@ -120,6 +132,7 @@ class Intake:
             custom_id=own.custom_id,
             metadata=own.metadata,
             retried_from=retried_from,
+            webhooks=webhooks,
         )
 
     def find(self, tenant: str, job_id: str) -> Job:
@@ -172,5 +185,8 @@ class Spec(Protocol):
 
     @property
     def samples(self) -> int: ...
+
+    @property
+    def webhook(self) -> WebhookRequest | None: ...
 
     def model_dump(self, *, mode: str) -> dict[str, Any]: ...

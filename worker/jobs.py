@@ -11,6 +11,7 @@ from ulid import ULID
 
 from models.errors import Conflict
 from models.model_card import ModelCard
+from worker.webhook_specs import JobWebhook
 
 
 class JobKind(StrEnum):
@@ -142,7 +143,10 @@ class JobError(Frozen):
 
 
 class Job(Frozen):
-    """The record. `revision` grows by one with every stored change (compare-and-set)."""
+    """The record. `revision` grows by one with every stored change (compare-and-set).
+
+    `webhooks`: who is told of its events, as it was when the job was accepted.
+    """
 
     id: str
     tenant: str
@@ -163,6 +167,7 @@ class Job(Frozen):
     metadata: dict[str, str] = Field(default_factory=dict)
     retried_from: str | None = None
     error: JobError | None = None
+    webhooks: tuple[JobWebhook, ...] = ()
     revision: int = 0
 
     @property

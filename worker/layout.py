@@ -174,3 +174,36 @@ def training_previews_prefix(tenant: str) -> str:
 
 def training_preview_key(tenant: str, sha256: str) -> str:
     return f"{training_previews_prefix(tenant)}{sha256}.png"
+
+
+ENDPOINT_ID = re.compile(r"whk_[0-9a-hjkmnp-tv-z]{26}")
+DELIVERY_ID = re.compile(r"dlv_[0-9a-hjkmnp-tv-z]{26}")
+
+
+def webhook_prefix(tenant: str, endpoint_id: str) -> str:
+    """An endpoint's documents, `{revision}.json`; the last one holds."""
+    return f"{tenant}/webhooks/{endpoint_id}/"
+
+
+def webhook_listed_prefix(tenant: str) -> str:
+    """The tenant's endpoints by the time of their creation."""
+    return f"{tenant}/webhooks-listed/"
+
+
+def webhook_subscriptions_prefix(tenant: str) -> str:
+    """The ids of the endpoints that hear of every job."""
+    return f"{tenant}/webhook-subscriptions/"
+
+
+def webhook_subscription_key(tenant: str, endpoint_id: str) -> str:
+    return f"{webhook_subscriptions_prefix(tenant)}{endpoint_id}"
+
+
+def deliveries_prefix(tenant: str, job_id: str) -> str:
+    """How the deliveries of a job's events ended."""
+    return f"{tenant}/jobs/{job_id}/deliveries/"
+
+
+def delivery_key(tenant: str, job_id: str, delivery_id: str, number: int) -> str:
+    """`number` 0 is the delivery itself, then come those that were asked for again."""
+    return f"{deliveries_prefix(tenant, job_id)}{delivery_id}-{number:04d}.json"

@@ -28,6 +28,7 @@ log = get_logger(__name__)
 # factor of twenty where another process has a core (docs/benchmarks.md).
 _PATIENT_THREADS = {"OMP_WAIT_POLICY": "PASSIVE"}
 
+_SENDER, _WORKER = "worker.webhook_process", "worker.process"
 _BACKOFF_SECONDS = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)
 _HEALTHY_SECONDS = 60.0  # a child that lived this long resets the back-off
 
@@ -76,7 +77,7 @@ def _supervise(name: str, config: Settings, stop: _StopFlag) -> int:
     ours, theirs = os.pipe()
     try:
         child = subprocess.Popen(
-            [sys.executable, "-m", "worker.process", name],
+            [sys.executable, "-m", _SENDER if config.queue == "webhook" else _WORKER, name],
             env=_PATIENT_THREADS | os.environ | pulse_environment(theirs),
             pass_fds=[theirs],
             start_new_session=True,  # a terminal's Ctrl-C must reach the child only through us

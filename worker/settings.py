@@ -49,8 +49,9 @@ class Settings(BaseSettings):
         ge=0,
         description="size of it above which the versions that were used longest ago go",
     )
-    queue: Literal["generation", "training"] = Field(
-        "generation", description="what a worker process works on: pictures and data sets, or trainings"
+    queue: Literal["generation", "training", "webhook"] = Field(
+        "generation",
+        description="what a worker process works on: pictures and data sets, trainings, or deliveries of webhooks",
     )
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="where the pipeline runs")
     torch_threads: int = Field(0, ge=0, description="CPU threads of the pipeline; 0: torch's own choice")
@@ -97,6 +98,40 @@ class Settings(BaseSettings):
     )
     retention_seconds: int = Field(2_592_000, ge=3600, description="life of jobs and their objects")
 
+    webhook_own_hosts: str = Field(
+        "", description="comma-separated names by which clients reach this service: no webhook may call them"
+    )
+    webhook_allow_http: bool = Field(False, description="webhooks may call http URLs too")
+    webhook_allow_private: bool = Field(
+        False, description="webhooks may call loopback and private addresses: development, private networks"
+    )
+    webhook_ports: str = Field(
+        "443",
+        pattern=r"^(any|\d{1,5}(,\d{1,5})*)$",
+        description="comma-separated ports they may call, or any",
+    )
+    webhook_proxy: SecretStr | None = Field(
+        None,
+        description="http(s)://[USER:PASSWORD@]HOST:PORT of a proxy (CONNECT) that all webhooks go through",
+    )
+    webhook_ca_file: Path | None = Field(
+        None, description="PEM file of the CAs that receivers' certificates come from; empty: the public ones"
+    )
+    webhook_timeout_seconds: float = Field(
+        15.0, gt=0, le=60, description="one delivery, name lookup included"
+    )
+    webhook_retry_seconds: str = Field(
+        "5,300,1800,7200,18000,36000,50400,72000,86400",
+        pattern=r"^\d+(\.\d+)?(,\d+(\.\d+)?)*$",
+        description="waits between the tries of a delivery; after the last one it is given up",
+    )
+    webhook_lease_seconds: float = Field(
+        60.0, ge=1, description="a delivery whose sender is silent this long is tried by another"
+    )
+    webhook_concurrency: int = Field(256, ge=1, description="deliveries under way in one process")
+    webhook_host_concurrency: int = Field(4, ge=1, description="of them to one host, in all processes")
+    webhook_tenant_concurrency: int = Field(8, ge=1, description="of them for one tenant, in all processes")
+
     log_format: Literal["json", "console"] = Field("json", description="log lines as JSON or for people")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="log level")
 
@@ -112,6 +147,16 @@ class Settings(BaseSettings):
     def model_names(self) -> list[str]:
         """The models offered, in their order."""
         return [name.strip() for name in self.models.split(",") if name.strip()]
+
+    @property
+    def webhook_port_numbers(self) -> list[int]:
+        """The ports that webhooks may call; none: any."""
+        return [] if self.webhook_ports == "any" else [int(port) for port in self.webhook_ports.split(",")]
+
+    @property
+    def webhook_retries(self) -> list[float]:
+        """The seconds before each try after the first."""
+        return [float(text) for text in self.webhook_retry_seconds.split(",")]
 
 
 @lru_cache

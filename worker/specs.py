@@ -21,6 +21,7 @@ from models.rfilter.rules import Policy, RuleName
 from worker.drawing import Drawing
 from worker.jobs import OwnData
 from worker.mask_reading import json_text
+from worker.webhook_specs import WebhookRequest
 
 MAX_IMAGES = 16
 
@@ -78,6 +79,8 @@ class Rendering(BaseModel):
     first_try: int = Field(
         0, ge=0, description="of every sample; a retried job goes on after the tries before it"
     )
+
+    webhook: WebhookRequest | None = None
 
     @property
     def work(self) -> int:
@@ -169,6 +172,9 @@ class JobRequest(BaseModel):
     metadata: Annotated[dict[_MetadataKey, _MetadataValue], BeforeValidator(json_text)] = Field(
         default_factory=dict, max_length=16, description="your own words on the job, given back with it"
     )
+    webhook: Annotated[WebhookRequest | None, BeforeValidator(json_text)] = Field(
+        None, description="who is told of the job's events, beside the endpoints of POST /v1/webhooks"
+    )
     validate_only: bool = Field(
         False, description="check everything and estimate the work; nothing is kept or started"
     )
@@ -235,6 +241,7 @@ def resolve(
         categories=tuple(CATEGORIES[category_id].name for category_id in asked),
         on_mismatch=request.on_mismatch,
         num_images=request.num_images,
+        webhook=request.webhook,
     )
     return spec, (*warnings, *rarity_warnings(card, {*present, *asked}))
 

@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from models.errors import Unavailable
+from worker.deliveries import deliveries_of
+from worker.delivery_queue import PLAN, planned
 from worker.events import APPEND, as_json, held_key, log_key, status_of
 from worker.jobs import Counts, Job, JobKind, Made, Phase, Progress, now
 from worker.settings import Settings
@@ -23,7 +25,7 @@ from worker.settings import Settings
 OPEN = "es:open"  # zset: job id → creation time of every job that has not ended
 WORKERS = "es:workers"  # zset: worker name → when its entry is forgotten
 _GONE_SECONDS = 172_800
-TRAINERS = "es:trainers"  # the same for those that train: they take no shards, so no window counts them
+TRAINERS = "es:trainers"  # the same for those that train or deliver: they take no shards
 
 _COUNT = """
 local function count(usage, args, first)
@@ -33,15 +35,18 @@ end
 """
 _CREATE = (
     APPEND
+    + PLAN
     + _COUNT
     + """
 -- KEYS: record, open, index, log, gone, index of the custom id, usage
--- ARGV: id, doc, revision, status, ended, created, event, kind, has a custom id, then names and amounts of usage
+-- ARGV: id, doc, revision, status, ended, created, event, kind, has a custom id, deliveries,
+-- then names and amounts of usage
 if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
+plan(ARGV[10])
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[3], 'status', ARGV[4], 'kind', ARGV[8])
 redis.call('ZADD', KEYS[3], 0, ARGV[1])
 if ARGV[9] == '1' then redis.call('ZADD', KEYS[6], 0, ARGV[1]) end
-if ARGV[5] == '1' then count(KEYS[7], ARGV, 10) end
+if ARGV[5] == '1' then count(KEYS[7], ARGV, 11) end
 if ARGV[5] == '0' then redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1]) end
 append(KEYS[4], ARGV[1], 'status', ARGV[7])
 return 1
@@ -49,13 +54,16 @@ return 1
 )
 _SWAP = (
     APPEND
+    + PLAN
     + _COUNT
     + """
 -- KEYS: record, open, log, held, round, reports, usage
--- ARGV: id, doc, revision expected, revision new, status, ended, event or '', then names and amounts of usage
+-- ARGV: id, doc, revision expected, revision new, status, ended, event or '', deliveries,
+-- then names and amounts of usage
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[3] then return 0 end
+plan(ARGV[8])
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[4], 'status', ARGV[5])
-if ARGV[6] == '1' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then count(KEYS[7], ARGV, 8) end
+if ARGV[6] == '1' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then count(KEYS[7], ARGV, 9) end
 if ARGV[7] ~= '' then
   release(KEYS[3], ARGV[1], KEYS[4], KEYS[5], KEYS[6])
   append(KEYS[3], ARGV[1], 'status', ARGV[7])
@@ -124,6 +132,7 @@ class Store:
                     as_json(status_of(job)),
                     job.kind.value,
                     int(job.custom_id is not None),
+                    planned(deliveries_of(None, job)),
                     *usage_of(job),
                 ],
             )
@@ -163,6 +172,7 @@ class Store:
                         changed.status.value,
                         int(changed.ended),
                         as_json(status_of(changed)) if _is_news(job, changed) else "",
+                        planned(deliveries_of(job, changed)),
                         *usage_of(changed),
                     ],
                 )

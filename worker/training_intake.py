@@ -33,8 +33,9 @@ def resolve_training(
     Raises:
         UnknownModel: the base. NotFound: training_set_not_found, mask_not_found, training_not_found.
         InvalidInput: unsupported_size, invalid_model_name, resume_mismatch; pydantic's, for values that do not go
-            together. Conflict: training_not_ended.
+            together; url_not_allowed and others of a webhook. Conflict: training_not_ended.
     """
+    intake.check_webhook(tenant, asked.webhook)
     base = find_base(registry, tenant, asked.base_model)
     training_set = find_training_set(intake.storage, tenant, asked.training_set_id)
     recipe = resolve_recipe(asked, base)
@@ -77,6 +78,7 @@ def training_spec(asked: TrainingRequest, resolved: ResolvedTraining, version: s
         pairs=resolved.training_set.pairs,
         recipe=resolved.recipe,
         resume_from=asked.resume_from,
+        webhook=asked.webhook,
     )
 
 

@@ -13,6 +13,7 @@ from models.errors import FieldError, InvalidInput
 from models.model_card import ModelCard
 from worker.jobs import Frozen, Progress
 from worker.specs import JobRequest, plain_text
+from worker.webhook_specs import WebhookRequest
 
 _Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain_text)]
 
@@ -64,6 +65,7 @@ class TrainingSpec(Frozen):
     pairs: int
     recipe: Recipe
     resume_from: str | None = None
+    webhook: WebhookRequest | None = None
 
     @property
     def samples(self) -> int:

@@ -19,7 +19,7 @@ from app.pages import Cursor, Limit, cursor_after, place_of, sample_page
 from app.schemas import JobView, SamplePage
 from models.errors import Gone, NotFound
 from models.model_card import ModelCard
-from worker.dataset_specs import DatasetRequest, DatasetSpec, ExportRequest, resolve_dataset
+from worker.dataset_specs import DatasetRequest, DatasetSpec, ExportRequest, ExportSpec, resolve_dataset
 from worker.exporting import exports_of, resolve_export, submit_export
 from worker.jobs import Job, JobKind, model_ref
 from worker.mask_sets import MaskSetRecord, find_mask_set, from_mask_ids
@@ -156,6 +156,7 @@ def _resolve(
     found: AppResources, tenant: str, asked: DatasetRequest, *, keep: bool
 ) -> tuple[ModelCard, DatasetSpec, tuple[str, ...]]:
     intake = found.intake
+    intake.check_webhook(tenant, asked.webhook)
     card = found.registry.find(tenant, asked.model)
     masks = _masks(found, tenant, asked, keep=keep)
     size = shard_images(intake.settings, intake.store, card)
@@ -188,7 +189,7 @@ def _refilter(found: AppResources, tenant: str, dataset_id: str, asked: FilterSp
 
 def _export(found: AppResources, tenant: str, dataset_id: str, asked: ExportRequest, job_id: str) -> Job:
     dataset = _dataset(found, tenant, dataset_id)
-    spec = resolve_export(found.intake.storage, dataset, asked.options, asked.splits)
+    spec = _resolve_export(found, dataset, asked)
     return submit_export(found.intake, dataset, spec, job_id, asked.own)
 
 
@@ -196,7 +197,7 @@ def _check_export(
     found: AppResources, response: Response, tenant: str, dataset_id: str, asked: ExportRequest
 ) -> CheckedView:
     dataset = _dataset(found, tenant, dataset_id)
-    spec = resolve_export(found.intake.storage, dataset, asked.options, asked.splits)
+    spec = _resolve_export(found, dataset, asked)
     return checked(
         found,
         response,
@@ -207,6 +208,11 @@ def _check_export(
         work=spec.samples,
         measured_as=f"export {spec.options.format}",
     )
+
+
+def _resolve_export(found: AppResources, dataset: Job, asked: ExportRequest) -> ExportSpec:
+    found.intake.check_webhook(dataset.tenant, asked.webhook)
+    return resolve_export(found.intake.storage, dataset, asked.options, asked.splits, asked.webhook)
 
 
 def _export_view(found: AppResources, tenant: str, dataset: Job, export_id: str) -> ExportView:

@@ -72,6 +72,7 @@ def _check(
 def _resolve(
     found: AppResources, tenant: str, asked: GenerationRequest, file: bytes | None, *, keep: bool
 ) -> tuple[ModelCard, GenerationSpec, tuple[str, ...]]:
+    found.intake.check_webhook(tenant, asked.webhook)
     card = found.registry.find(tenant, asked.model)
     mask = _mask(found, tenant, asked, file, keep=keep)
     facts = MaskFacts(mask.id, mask.width, mask.height, [category.id for category in mask.categories])

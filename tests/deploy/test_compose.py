@@ -22,7 +22,7 @@ from tests.deploy.compose_file import ROOT, load_services, read_env
 from worker.settings import Settings
 
 SECRETS = {"VALKEY_PASSWORD": "valkeysecret", "S3_ACCESS_KEY": "ACCESS", "S3_SECRET_KEY": "s3secret"}
-OURS = ("api", "worker", "training-worker")
+OURS = ("api", "worker", "training-worker", "webhook-worker")
 
 
 @pytest.fixture
@@ -51,6 +51,8 @@ def test_our_services_are_locked_down_and_their_settings_exist(env: dict[str, st
         assert re.search(r":v?\d", service["image"]), f"{name} has no pinned version"
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     assert services["training-worker"]["command"] == ["earthsynth", "work", "--queue", "training"]
+    assert services["webhook-worker"]["command"] == ["earthsynth", "work", "--queue", "webhook"]
+    assert services["webhook-worker"]["build"]["target"] == "api", "delivering needs no torch"
     cache = services["training-worker"]["environment"]["TMPDIR"]
     assert f"models:{cache}" in services["training-worker"]["volumes"], "checkpoints do not fit into memory"
 
@@ -156,7 +158,7 @@ def test_every_service_starts_and_becomes_healthy(containers: Containers) -> Non
                 worker for worker in client.get("/v1/workers").json()["items"] if worker["status"] == "ready"
             ]
 
-        containers.wait("worker and training-worker", lambda: len(ready_workers()) == 2, seconds=120)
+        containers.wait("the three workers", lambda: len(ready_workers()) == 3, seconds=120)
         models = {worker["queue"]: worker["model"] for worker in ready_workers()}
         assert models["generation"]["name"] == "nano"
         assert models["training"] is None, "torch and models come with the first training"
