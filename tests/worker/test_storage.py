@@ -75,6 +75,7 @@ def careless_endpoint() -> Iterator[str]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(200)
             self.send_header("Content-Length", "0")
+            self.send_header("ETag", '"0"')
             self.end_headers()
 
         do_PUT = do_HEAD = do_GET = _yes  # noqa: N815
