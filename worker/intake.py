@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,6 +25,7 @@ from worker.jobs import (
     new_job_id,
     now,
 )
+from worker.known_masks import KnownMasks
 from worker.layout import JOB_ID, MASK_ID, mask_key, mask_record_key
 from worker.queue import depth, enqueue, queue_of, withdraw
 from worker.results import adopt, end, read_request, read_result, store_request
@@ -97,6 +98,7 @@ class Intake:
     settings: Settings
     store: Store
     storage: Storage
+    known_masks: KnownMasks[MaskRecord] = field(default_factory=KnownMasks)
 
     def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
         """Stores the mask under its content's sha256; the flag says whether it is new."""
@@ -108,6 +110,16 @@ class Intake:
             mask_record_key(tenant, sha256), record.model_dump_json().encode(), "application/json"
         )
         return record, created
+
+    def keep_mask_file(self, tenant: str, file: bytes) -> MaskRecord:
+        """Reads a mask file whose encoding it tells itself, and stores the mask. Raises as `decode_mask` does."""
+        known = self.known_masks.get(file)
+        # The record is written after the mask and deleted before it: where it is, both are.
+        if known is not None and self.storage.exists(mask_record_key(tenant, known.id.removeprefix("msk_"))):
+            return known
+        record, _ = self.keep_mask(tenant, decode_mask(file, max_side=self.settings.max_mask_side))
+        self.known_masks.note(file, record)
+        return record
 
     def find_mask(self, tenant: str, mask_id: str) -> MaskRecord:
         """Raises NotFound: absent, or not this tenant's."""

@@ -61,7 +61,9 @@ def queue_of(kind: JobKind) -> str:
 
 
 def make_queue(redis: Redis, name: str = QUEUE_NAME) -> Queue:
-    return Queue(name, connection=redis, job_class=AllowListJob, serializer="json")
+    queue = Queue(name, connection=redis, job_class=AllowListJob, serializer="json")
+    queue.redis_server_version = (6, 2, 0)  # what we ask for at least; RQ would ask Redis at every entry
+    return queue
 
 
 def enqueue(redis: Redis, job: Job) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.accepting import CheckedView, Waits, checked, current_view, ended_in_time
+from app.accepting import CheckedView, Waits, checked, view_of, ended_in_time
 from app.auth import Writes
 from app.bodies import from_base64, parse_body
 from app.dependencies import AppResources, Resources
@@ -43,7 +43,7 @@ async def create_generation(
     job = await once.job(asked, lambda job_id: _accept(found, tenant, asked, file, job_id), file=file)
     if await ended_in_time(found, response, job, wanted):
         return await run_in_threadpool(_finished, found, tenant, job.id)
-    return await run_in_threadpool(current_view, found, tenant, job.id)
+    return await run_in_threadpool(view_of, found, job, wanted)
 
 
 def _accept(
@@ -92,10 +92,10 @@ def _mask(
     if asked.mask_id:
         return found.intake.find_mask(tenant, asked.mask_id)
     data = file if file is not None else from_base64(asked.mask or "", pointer="/mask")
+    if keep:
+        return found.intake.keep_mask_file(tenant, data)
     decoded = decode_mask(data, max_side=found.settings.max_mask_side)
-    if not keep:
-        return record_of(decoded, encode_png(decoded.ids))
-    return found.intake.keep_mask(tenant, decoded)[0]
+    return record_of(decoded, encode_png(decoded.ids))
 
 
 def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:
