@@ -30,7 +30,7 @@ class AppResources:
     preview_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
-def resources(request: Request) -> AppResources:
+async def resources(request: Request) -> AppResources:  # async: FastAPI would give it to a thread at each request
     found: AppResources = request.app.state.resources
     return found
 
