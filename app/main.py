@@ -88,6 +88,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         app,
         max_body_bytes=config.max_upload_bytes,
         max_form_bytes=dict.fromkeys(("/v1/mask-sets", "/v1/training-sets"), config.max_archive_bytes),
+        max_concurrent_requests=config.max_concurrent_requests,
     )
     for module in (
         health,

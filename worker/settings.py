@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     max_archive_entries: int = Field(10_000, ge=1, description="files in one zip, or in one import")
     max_mask_side: int = Field(4096, description="largest mask width or height, pixels")
     max_queue_depth: int = Field(1000, ge=1, description="queued jobs above which the API answers 429")
+    max_concurrent_requests: int = Field(
+        16,
+        ge=1,
+        description="requests that an API process works on at a time; it answers 429 at once to more",
+    )
 
     lease_seconds: float = Field(15.0, gt=0, description="a worker that is silent this long has lost its job")
     heartbeat_seconds: float = Field(3.0, gt=0, description="interval of lease renewal and of the reaper")
