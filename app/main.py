@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from app import middleware, problems
 from app.dependencies import AppResources
 from app.doorbell import Doorbell
+from app.event_logs import EventLogs
 from app.openapi import install as install_openapi
 from app.routes import (
     catalog,
@@ -62,7 +63,15 @@ def create_app(config: Settings | None = None) -> FastAPI:
         async_redis, doorbell = _async_redis(config), Doorbell(config.redis_url.get_secret_value())
         intake = Intake(config, Store(redis), storage)
         registry = ModelRegistry(storage, cards, config.default_model)
-        app.state.resources = AppResources(config, intake, registry, KeyRing(storage), async_redis, doorbell)
+        app.state.resources = AppResources(
+            config,
+            intake,
+            registry,
+            KeyRing(storage),
+            async_redis,
+            doorbell,
+            EventLogs(async_redis, doorbell),
+        )
         try:
             await run_in_threadpool(storage.prepare)
         except Unavailable as error:  # /readyz says so until it is back; nothing is accepted meanwhile
@@ -89,6 +98,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         max_body_bytes=config.max_upload_bytes,
         max_form_bytes=dict.fromkeys(("/v1/mask-sets", "/v1/training-sets"), config.max_archive_bytes),
         max_concurrent_requests=config.max_concurrent_requests,
+        max_waiting_requests=config.max_waiting_requests,
     )
     for module in (
         health,

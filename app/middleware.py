@@ -80,11 +80,16 @@ def _too_large(limit: int) -> TooLarge:
 
 
 def install(
-    app: FastAPI, *, max_body_bytes: int, max_form_bytes: Mapping[str, int], max_concurrent_requests: int
+    app: FastAPI,
+    *,
+    max_body_bytes: int,
+    max_form_bytes: Mapping[str, int],
+    max_concurrent_requests: int,
+    max_waiting_requests: int,
 ) -> None:
     """`max_form_bytes`: paths whose forms are streamed to disk, and so have a limit of their own."""
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, max_form_bytes=max_form_bytes)
-    app.add_middleware(Door, limit=max_concurrent_requests)
+    app.add_middleware(Door, limit=max_concurrent_requests, waiting=max_waiting_requests)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(
         CorrelationIdMiddleware,

@@ -1,12 +1,14 @@
 """Refusing at the door what this process could not answer soon: a few requests at a time are quick, a hundred are not.
 
-Beyond the limit a request costs one small answer, before its body is read, and those that were let in keep their
-speed. A request counts while this process works on it, and not while it waits: for its client's bytes, for the end of a
-job (`?wait=`), or, as a stream of events, for news.
+So many are worked on, so many more wait in line, and beyond that a request costs one small answer, before its body is
+read: those that were let in keep their speed. A request counts while this process works on it, and not while it waits:
+for its client's bytes, for the end of a job (`?wait=`), or, as a stream of events, for news.
 """
 
 from __future__ import annotations
 
+import asyncio
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -18,7 +20,7 @@ from app.problems import answer, problem_of
 from models.errors import Overloaded
 
 RETRY_SECONDS = 1
-_NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
+NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
 _CLOSED_ABOVE_BYTES = 1 << 20  # a larger body is not read to its end only to keep the connection
 
 
@@ -30,7 +32,12 @@ class _Place:
     def __init__(self, door: Door) -> None:
         self._door, self._held = door, False
 
+    async def wait_for(self) -> None:
+        await self._door.admit()
+        self._held = True
+
     def take(self) -> None:
+        """Without waiting: the request was let in before, and what is left of it is little."""
         if not self._held:
             self._held = True
             self._door.inside += 1
@@ -38,7 +45,7 @@ class _Place:
     def leave(self) -> None:
         if self._held:
             self._held = False
-            self._door.inside -= 1
+            self._door.release()
 
 
 _place: ContextVar[_Place | None] = ContextVar("place", default=None)
@@ -55,21 +62,45 @@ def only_waiting() -> Iterator[None]:
     try:
         yield
     finally:
-        place.take()  # never refused now: it was let in, and what is left of it is little
+        place.take()
 
 
 class Door:
-    """Middleware that lets `limit` requests in at a time, and answers 429 `overloaded` to the others."""
+    """Middleware that lets `limit` requests in at a time and `waiting` wait, and answers 429 `overloaded` to others."""
 
-    def __init__(self, app: ASGIApp, limit: int) -> None:
-        self._app, self._limit = app, limit
+    def __init__(self, app: ASGIApp, limit: int, waiting: int) -> None:
+        self._app, self._limit, self._waiting = app, limit, waiting
+        self._line: deque[asyncio.Future[None]] = deque()
         self.inside = 0
 
+    async def admit(self) -> None:
+        """Returns when there is a place, which is then the caller's."""
+        if self.inside < self._limit:
+            self.inside += 1
+            return
+        turn = asyncio.get_running_loop().create_future()
+        self._line.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the place was its own already
+                self.release()
+            raise
+
+    def release(self) -> None:
+        """Gives a place to who has waited longest."""
+        while self._line and self.inside <= self._limit:
+            turn = self._line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                return
+        self.inside -= 1
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or scope["path"] in _NEVER_REFUSED:
+        if scope["type"] != "http" or scope["path"] in NEVER_REFUSED:
             await self._app(scope, receive, send)
             return
-        if self.inside >= self._limit:
+        if len(self._line) >= self._waiting and self.inside >= self._limit:
             await _refuse(scope, receive, send)
             return
         place = _Place(self)
@@ -86,8 +117,8 @@ class Door:
                 place.leave()
             await send(message)
 
+        await place.wait_for()
         token = _place.set(place)
-        place.take()
         try:
             await self._app(scope, receive_waiting, send_noticing)
         finally:
