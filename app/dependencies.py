@@ -32,7 +32,9 @@ class AppResources:
     preview_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 
 
-async def resources(request: Request) -> AppResources:  # async: FastAPI would give it to a thread at each request
+async def resources(
+    request: Request,
+) -> AppResources:  # async: FastAPI would give it to a thread at each request
     found: AppResources = request.app.state.resources
     return found
 

@@ -68,4 +68,6 @@ async def _read(redis: AsyncRedis, job_id: str, after: str | None) -> Sequence[E
 def _entry(entry_id: bytes, fields: dict[bytes, bytes]) -> Entry:
     kind, data = fields[b"event"].decode(), fields[b"data"].decode()
     is_last = kind == Event.STATUS and json.loads(data)["status"] in TERMINAL
-    return Entry(entry_id.decode(), format_sse_event(id=entry_id.decode(), event=kind, data_str=data), is_last)
+    return Entry(
+        entry_id.decode(), format_sse_event(id=entry_id.decode(), event=kind, data_str=data), is_last
+    )

@@ -1,8 +1,8 @@
-"""Refusing at the door what this process could not answer soon: a few requests at a time are quick, a hundred are not.
+"""Refusing at the door what this process could not answer soon: a few requests at a time are quick, hundreds are not.
 
-So many are worked on, so many more wait in line, and beyond that a request costs one small answer, before its body is
-read: those that were let in keep their speed. A request counts while this process works on it, and not while it waits:
-for its client's bytes, for the end of a job (`?wait=`), or, as a stream of events, for news.
+So many are worked on, so many more wait in line, and beyond that a request costs one small answer, before its body
+is read: those that were let in keep their speed. A request counts while this process works on it, and not while it
+waits: for its client's bytes, for the end of a job (`?wait=`), or, as a stream of events, for news.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def only_waiting() -> Iterator[None]:
 
 
 class Door:
-    """Middleware that lets `limit` requests in at a time and `waiting` wait, and answers 429 `overloaded` to others."""
+    """Middleware that lets `limit` requests in at a time and `waiting` wait; others get 429 `overloaded`."""
 
     def __init__(self, app: ASGIApp, limit: int, waiting: int) -> None:
         self._app, self._limit, self._waiting = app, limit, waiting

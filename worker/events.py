@@ -1,7 +1,8 @@
-"""What happens to a job, as a log that can be followed: a Redis stream for each job, and a bell for each job.
+"""What happens to a job, as a log that can be followed: for each job a Redis stream, and a channel that is its bell.
 
-The stream keeps about the last 5,000 events, for a day after the last one; each rings the job's bell, a channel that
-only those hear who follow the job. No result depends on an event. When Redis loses them, whoever follows starts again from the record.
+The stream keeps about the last 5,000 events, for a day after the last one. Each rings the bell, which only those hear
+who follow the job. No result depends on an event. When Redis loses them, whoever follows starts again from the
+record.
 
 The Lua functions here are parts of the scripts in `store` and `lease`, so that a change and its event are one step.
 """

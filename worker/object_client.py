@@ -124,10 +124,9 @@ def _credentials(settings: Settings) -> Callable[[], S3Credential]:
         if found is None:
             raise NoCredentialsError
         frozen = found.get_frozen_credentials()
-        assert frozen.access_key and frozen.secret_key  # noqa: S101  (boto3 has found them)
         return {
-            "access_key_id": frozen.access_key,
-            "secret_access_key": frozen.secret_key,
+            "access_key_id": str(frozen.access_key),
+            "secret_access_key": str(frozen.secret_key),
             "token": frozen.token,
             "expires_at": datetime.now(UTC) + _CREDENTIALS_KEPT,
         }

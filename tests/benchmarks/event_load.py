@@ -29,6 +29,8 @@ from worker.results import store_request
 from worker.storage import Storage
 from worker.store import Store, connect
 
+OPENING = 50  # streams that are asked for at a time: more than a process lets wait would be answered 429
+
 
 @dataclass
 class Heard:
@@ -79,17 +81,21 @@ class _Client(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def _follow(port: int, jobs: list[str], clients: int, heard: Heard, publishing: threading.Thread) -> None:
-    loop, opened = asyncio.get_running_loop(), asyncio.Semaphore(0)
+async def _follow(
+    port: int, jobs: list[str], clients: int, heard: Heard, publishing: threading.Thread, patience: float
+) -> None:
+    loop, opened = asyncio.get_running_loop(), asyncio.Semaphore(OPENING)
     made = []
     for number in range(clients):
+        await opened.acquire()
         _, client = await loop.create_connection(
-            lambda n=number: _Client(jobs[n % len(jobs)], heard.numbers[n], heard, opened), "127.0.0.1", port  # type: ignore[misc]
+            lambda n=number: _Client(jobs[n % len(jobs)], heard.numbers[n], heard, opened),
+            "127.0.0.1",
+            port,  # type: ignore[misc]
         )
         made.append(client)
-        await asyncio.sleep(0.005)  # people do not come all at once
-    async with asyncio.timeout(60):
-        for _ in range(clients):
+    async with asyncio.timeout(patience):
+        for _ in range(OPENING):
             await opened.acquire()
         publishing.start()
         await asyncio.gather(*(client.done for client in made))
@@ -111,7 +117,9 @@ def measure(*, clients: int, jobs: int, rate: float, seconds: float) -> Heard:
     """Follows `jobs` jobs by so many clients while each job has `rate` events a second."""
     with (
         tempfile.TemporaryDirectory(prefix="event-load-") as folder,
-        LocalStack(Path(folder), parts={"redis", "s3", "api"}, env={"EARTHSYNTH_LOG_LEVEL": "WARNING"}) as running,
+        LocalStack(
+            Path(folder), parts={"redis", "s3", "api"}, env={"EARTHSYNTH_LOG_LEVEL": "WARNING"}
+        ) as running,
         connect(settings := settings_of(running)) as redis,
     ):
         store, storage = Store(redis), Storage(settings)
@@ -124,7 +132,7 @@ def measure(*, clients: int, jobs: int, rate: float, seconds: float) -> Heard:
         publishing = threading.Thread(target=_publish, args=(redis, store, ids, rate, int(rate * seconds)))
         api = psutil.Process(running.pids["api"])
         before = sum(api.cpu_times()[:2])
-        uvloop.run(_follow(running.api_port, ids, clients, heard, publishing))
+        uvloop.run(_follow(running.api_port, ids, clients, heard, publishing, seconds + 60))
         publishing.join()
         heard.api_cpu_seconds = sum(api.cpu_times()[:2]) - before
         return heard
@@ -141,8 +149,8 @@ def main() -> None:
     expected = list(range(int(asked.rate * asked.seconds)))
     whole = sum(numbers == expected for numbers in heard.numbers)
     print(
-        f"{asked.clients} clients of {asked.jobs} jobs, {asked.rate:g} events/s each: {whole} received every event in "
-        f"order, {heard.ended} the end; {len(heard.seconds)} of {asked.clients * len(expected)} deliveries, "
+        f"{asked.clients} clients of {asked.jobs} jobs, {asked.rate:g} events/s each: {whole} received every event "
+        f"in order, {heard.ended} the end; {len(heard.seconds)} of {asked.clients * len(expected)} deliveries, "
         f"p50 {heard.latency(0.5):.0f}, p95 {heard.latency(0.95):.0f}, p99 {heard.latency(0.99):.0f}, "
         f"max {heard.latency(1):.0f} ms; API {1e6 * heard.api_cpu_seconds / len(heard.seconds):.0f} µs a delivery"
     )

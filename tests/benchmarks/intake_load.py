@@ -8,7 +8,6 @@ answers do (tests/benchmarks/load_client.py).
 from __future__ import annotations
 
 import argparse
-import asyncio
 import os
 import subprocess
 import sys
@@ -55,7 +54,8 @@ class Run:
         p50, p95, p99 = (self.load.latency(share, 202) for share in (0.5, 0.95, 0.99))
         text = f"{self.accepted:.0f} accepted/s ({accepted}); p50 {p50:.0f}, p95 {p95:.0f}, p99 {p99:.0f} ms"
         if shed:
-            text += f"; {shed} shed, p50 {self.load.latency(0.5, *SHED):.0f}, p99 {self.load.latency(0.99, *SHED):.0f} ms"
+            half, most = (self.load.latency(share, *SHED) for share in (0.5, 0.99))
+            text += f"; {shed} shed, p50 {half:.0f}, p99 {most:.0f} ms"
         if other := len(self.load.answers) - accepted - shed:
             text += f"; {other} OTHERS {dict(self.load.statuses)}"
         spent = ", ".join(f"{name} {ms:.2f}" for name, ms in self.cpu_ms.items())
@@ -63,7 +63,9 @@ class Run:
 
 
 @contextmanager
-def stack(*, processes: int = 1, drain: float = 20, parts_env: dict[str, str] | None = None) -> Iterator[tuple[LocalStack, list[int]]]:
+def stack(
+    *, processes: int = 1, drain: float = 20, parts_env: dict[str, str] | None = None
+) -> Iterator[tuple[LocalStack, list[int]]]:
     """The service with a draining worker; yields it and the worker's process id."""
     env = DEEP | {"EARTHSYNTH_API_PROCESSES": str(processes)} | (parts_env or {})
     with (
@@ -82,7 +84,7 @@ def stack(*, processes: int = 1, drain: float = 20, parts_env: dict[str, str] | 
 
 
 def requests(running: LocalStack, count: int, *, masks: int) -> list[bytes]:
-    """`count` requests with `masks` different masks of 512 × 512; as many as requests: every one is new."""
+    """`count` requests with `masks` different masks of 512 by 512; as many as requests: every one is new."""
     host = f"127.0.0.1:{running.api_port}"
     built = [multipart("/v1/generations", host, "mask", file) for file in files(min(masks, count))]
     return [built[number % len(built)] for number in range(count)]
@@ -103,7 +105,11 @@ def measure(running: LocalStack, workers: Sequence[int], due: Sequence[bytes], r
 
 def lost(running: LocalStack, load: Load) -> list[str]:
     """Accepted jobs that the storage alone, with Redis emptied, does not know."""
-    ids = [(answer.header(b"location") or b"").decode().rpartition("/")[2] for answer in load.answers if answer.status == 202]
+    ids = [
+        (answer.header(b"location") or b"").decode().rpartition("/")[2]
+        for answer in load.answers
+        if answer.status == 202
+    ]
     assert len(set(ids)) == len(ids), "one id was given twice"
     settings = settings_of(running)
     with connect(settings) as redis:
@@ -132,10 +138,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=200, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60)
-    parser.add_argument("--masks", type=int, default=200, help="different masks; 0: every request has a new one")
+    parser.add_argument(
+        "--masks", type=int, default=200, help="different masks; 0: every request has a new one"
+    )
     parser.add_argument("--processes", type=int, default=1, help="API processes")
     parser.add_argument("--drain", type=float, default=20, help="jobs that the worker ends a second")
-    parser.add_argument("--peak", type=float, nargs="*", default=[], help="rates tried to find the peak, 15 s each")
+    parser.add_argument(
+        "--peak", type=float, nargs="*", default=[], help="rates tried to find the peak, 15 s each"
+    )
     parser.add_argument("--overload", type=float, default=0, help="rate of the overload, half as long")
     asked = parser.parse_args()
     with stack(processes=asked.processes, drain=asked.drain) as (running, workers):

@@ -59,8 +59,8 @@ def multipart(path: str, host: str, name: str, file: bytes, **fields: str) -> by
         for key, value in fields.items()
     ]
     parts.append(
-        b'--%s\r\nContent-Disposition: form-data; name="%s"; filename="m.png"\r\nContent-Type: image/png\r\n\r\n%s\r\n'
-        % (boundary, name.encode(), file)
+        b'--%s\r\nContent-Disposition: form-data; name="%s"; filename="m.png"\r\n'
+        b"Content-Type: image/png\r\n\r\n%s\r\n" % (boundary, name.encode(), file)
     )
     body = b"".join(parts) + b"--%s--\r\n" % boundary
     head = (
