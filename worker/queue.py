@@ -108,7 +108,8 @@ def depth(redis: Redis, queue: str = QUEUE_NAME) -> int:
 def position(redis: Redis, job_id: str, queue: str = QUEUE_NAME) -> int | None:
     """How many entries go before this one (0: next), or None when it is not waiting."""
     with reachable():
-        found: Any = redis.lpos(queue_key(queue), job_id)
+        # looked for from the end: most are asked about when they have just come
+        found: Any = redis.lpos(queue_key(queue), job_id, rank=-1)
     return None if found is None else int(found)
 
 
