@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.accepting import CheckedView, Waits, checked, view_of, ended_in_time
+from app.accepting import CheckedView, Waits, checked, ended_in_time, view_of
 from app.auth import Writes
 from app.bodies import from_base64, parse_body
 from app.dependencies import AppResources, Resources
