@@ -48,7 +48,7 @@ class Wanted:
     applied: str | None
 
 
-def _wanted(
+async def _wanted(
     prefer: Annotated[
         str | None, Header(description="RFC 7240: wait=N, for N seconds at most, or respond-async")
     ] = None,
@@ -77,11 +77,13 @@ async def ended_in_time(found: AppResources, response: Response, job: Job, wante
 async def answer_job(found: AppResources, response: Response, job: Job, wanted: Wanted) -> JobView:
     """The accepted job; or the ended one, where the client waits and it ends in time."""
     await ended_in_time(found, response, job, wanted)
-    return await run_in_threadpool(current_view, found, job.tenant, job.id)
+    return await run_in_threadpool(view_of, found, job, wanted)
 
 
-def current_view(found: AppResources, tenant: str, job_id: str) -> JobView:
-    return job_view(found.intake.find(tenant, job_id), found.intake.store.redis)
+def view_of(found: AppResources, job: Job, wanted: Wanted) -> JobView:
+    """The job that was accepted or found a moment ago; looked at again where the client has waited since. Blocks."""
+    current = found.intake.find(job.tenant, job.id) if wanted.seconds else job
+    return job_view(current, found.intake.store.redis)
 
 
 def checked(

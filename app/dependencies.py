@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 from redis.asyncio import Redis as AsyncRedis
 
 from app.doorbell import Doorbell
+from app.event_logs import EventLogs
 from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.registry import ModelRegistry
@@ -30,13 +31,16 @@ class AppResources:
     doorbell: Doorbell
     webhooks: WebhookIntake
     courier: Courier
+    event_logs: EventLogs
     # one at a time: a preview takes hundreds of MB
     preview_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     # test calls of webhooks, each up to 15 s of waiting for a stranger's server
     courier_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(16))
 
 
-def resources(request: Request) -> AppResources:
+async def resources(
+    request: Request,
+) -> AppResources:  # async: FastAPI would give it to a thread at each request
     found: AppResources = request.app.state.resources
     return found
 

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from fastapi.sse import KEEPALIVE_COMMENT, EventSourceResponse, format_sse_event
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 from starlette.concurrency import run_in_threadpool
-from starlette.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from app.dependencies import AppResources
+from app.event_logs import Entry
 from app.schemas import JobView, job_view
 from models.errors import Gone, NotFound, Unavailable
 from worker.events import Event, as_json, log_key, status_of
-from worker.jobs import TERMINAL, Job
+from worker.jobs import Job
 from worker.store import reachable
 
 IDLE_SECONDS = 15.0  # after so long a comment tells proxies and clients that the stream is alive
 _POLL_SECONDS = 5.0  # a bell that was lost costs no more than this
-_BATCH = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,28 +39,12 @@ class Snapshot:
         return format_sse_event(event=kind, data_str=as_json({**status_of(self.job), "job": self.view}))
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    id: str
-    kind: str
-    data: str
-
-    @property
-    def is_last(self) -> bool:
-        return self.kind == Event.STATUS and json.loads(self.data)["status"] in TERMINAL
-
-    def event(self) -> bytes:
-        return format_sse_event(id=self.id, event=self.kind, data_str=self.data)
-
-
-class EventStream(StreamingResponse):
+class EventStream(EventSourceResponse):
     """An answer of events, which lets go of everything as soon as its client has gone.
 
-    FastAPI's own, for endpoints that yield (0.165), then fails with an ExceptionGroup, since its task for comments is
-    still sending when the other end is closed; clients that leave would be logged as errors of ours.
+    Of FastAPI's class it takes place and type, but not the endpoints that yield (0.165): those fail with an
+    ExceptionGroup when a client leaves while its comment is sent, and would be logged as errors of ours.
     """
-
-    media_type = "text/event-stream"
 
     def __init__(self, events: AsyncGenerator[bytes]) -> None:
         super().__init__(events, headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"})
@@ -106,9 +88,9 @@ async def follow(
         while not found.doorbell.closed:
             rung.clear()  # before reading, so that nothing rings unheard
             over = seen.job.ended  # before reading too: an end that comes later is in the log
-            entries: list[_Entry] | None = []
+            entries: Sequence[Entry] | None = []
             try:
-                entries = await _read(found.async_redis, job_id, after)
+                entries = await found.event_logs.read(job_id, after)
                 if entries is None or not (entries or after or over):
                     # Whoever looks for a job brings it back to a Redis that was lost whole.
                     seen = await run_in_threadpool(snapshot, found, tenant, job_id)
@@ -120,12 +102,11 @@ async def follow(
                 yield seen.event(Event.RESYNC)
                 after = None
                 continue
-            for entry in entries:
-                yield entry.event()
-                after, idle_since = entry.id, time.monotonic()
-                if entry.is_last:
-                    return
             if entries:
+                yield b"".join(entry.event for entry in entries)  # nothing follows a job's last one
+                after, idle_since = entries[-1].id, time.monotonic()
+                if entries[-1].is_last:
+                    return
                 continue
             if over:  # its log has run out, or nothing of it was left to tell
                 return
@@ -133,18 +114,6 @@ async def follow(
             if time.monotonic() - idle_since >= IDLE_SECONDS:
                 yield KEEPALIVE_COMMENT
                 idle_since = time.monotonic()
-
-
-async def _read(redis: AsyncRedis, job_id: str, after: str | None) -> list[_Entry] | None:
-    """The next events of the log; None where the one with the id `after` is gone, so that others may be too."""
-    raw: Any = await redis.xrange(log_key(job_id), min=after or "-", count=_BATCH)
-    entries = [
-        _Entry(entry_id.decode(), fields[b"event"].decode(), fields[b"data"].decode())
-        for entry_id, fields in raw
-    ]
-    if after is None:
-        return entries
-    return entries[1:] if entries and entries[0].id == after else None
 
 
 async def _wait(rung: asyncio.Event, seconds: float) -> None:

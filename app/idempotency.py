@@ -154,7 +154,7 @@ def _sent(kept: KeptAnswer, *, replayed: bool = False) -> Response:
     return Response(kept.body, kept.status, headers, kept.media_type)
 
 
-def once(
+async def once(
     request: Request,
     response: Response,
     found: Resources,

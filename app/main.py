@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 from app import middleware, problems
 from app.dependencies import AppResources
 from app.doorbell import Doorbell
+from app.event_logs import EventLogs
 from app.openapi import install as install_openapi
 from app.routes import (
     catalog,
@@ -79,6 +80,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
             doorbell,
             webhooks,
             courier_of(config, rules, lookup),
+            EventLogs(async_redis, doorbell),
         )
         try:
             await run_in_threadpool(storage.prepare)
@@ -106,6 +108,8 @@ def create_app(config: Settings | None = None) -> FastAPI:
         app,
         max_body_bytes=config.max_upload_bytes,
         max_form_bytes=dict.fromkeys(("/v1/mask-sets", "/v1/training-sets"), config.max_archive_bytes),
+        max_concurrent_requests=config.max_concurrent_requests,
+        max_waiting_requests=config.max_waiting_requests,
     )
     for module in (
         health,

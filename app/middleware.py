@@ -13,6 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.problems import answer, problem_of
+from app.shedding import Door
 from models.errors import TooLarge
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -78,9 +79,17 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body is larger than {limit} bytes, the limit of this service.")
 
 
-def install(app: FastAPI, *, max_body_bytes: int, max_form_bytes: Mapping[str, int]) -> None:
+def install(
+    app: FastAPI,
+    *,
+    max_body_bytes: int,
+    max_form_bytes: Mapping[str, int],
+    max_concurrent_requests: int,
+    max_waiting_requests: int,
+) -> None:
     """`max_form_bytes`: paths whose forms are streamed to disk, and so have a limit of their own."""
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, max_form_bytes=max_form_bytes)
+    app.add_middleware(Door, limit=max_concurrent_requests, waiting=max_waiting_requests)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(
         CorrelationIdMiddleware,

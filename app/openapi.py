@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 
 from app.problems import Problem
+from app.shedding import NEVER_REFUSED
 
 Answers = dict[int | str, dict[str, Any]]
 
@@ -84,8 +85,10 @@ def install(app: FastAPI) -> None:
         schemas = document.get("components", {}).get("schemas", {})
         for name in ("HTTPValidationError", "ValidationError"):
             schemas.pop(name, None)
-        for path in document["paths"].values():
+        for name, path in document["paths"].items():
             for operation in path.values():
+                if name not in NEVER_REFUSED:
+                    operation["responses"].setdefault("429", _problem("Too Many Requests"))
                 if "security" in operation:  # whoever needs a key may lack it, or its scope
                     for status, title in ((401, "Unauthorized"), (403, "Forbidden")):
                         operation["responses"].setdefault(str(status), _problem(title))

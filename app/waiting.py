@@ -9,6 +9,7 @@ import time
 from redis.asyncio import Redis as AsyncRedis
 from redis.exceptions import RedisError
 
+from app.shedding import only_waiting
 from worker.jobs import TERMINAL
 from worker.store import record_key
 
@@ -34,13 +35,14 @@ def preference(header: str | None, query: float | None) -> tuple[float, str | No
 async def wait_for_end(redis: AsyncRedis, job_id: str, seconds: float) -> bool:
     """True once the job has ended; False when the time is over or the store does not answer."""
     ends, pause = time.monotonic() + seconds, _POLL_SECONDS
-    while time.monotonic() < ends:
-        try:
-            status = await redis.hget(record_key(job_id), "status")
-        except RedisError:
-            return False
-        if status in _ENDED:
-            return True
-        await asyncio.sleep(pause)
-        pause = min(pause * 1.1, _SLOWEST_POLL_SECONDS)
+    with only_waiting():
+        while time.monotonic() < ends:
+            try:
+                status = await redis.hget(record_key(job_id), "status")
+            except RedisError:
+                return False
+            if status in _ENDED:
+                return True
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.1, _SLOWEST_POLL_SECONDS)
     return False

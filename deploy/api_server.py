@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 
 import typer
@@ -51,6 +52,8 @@ def run_api(settings: Settings) -> None:
         access_log=False,
     )
     server = ApiServer(api, config)
+    gc.collect()
+    gc.freeze()  # what was imported stays: the collector would go through all of it while requests wait
     try:
         server.run()
     except KeyboardInterrupt:  # uvicorn raises the signal again once it has stopped

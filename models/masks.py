@@ -24,7 +24,7 @@ from models.instance_masks import Instances, to_instances
 from models.label_map import meaning_of, read_label_map
 from models.mask_encodings import Encoding, resolve, to_ids
 from models.mask_files import read_mask_file
-from models.pixel_values import unique_values
+from models.pixel_values import count_values
 from models.png import write_png
 
 MIN_SIDE = 16  # a latent of 2x2; smaller pictures say nothing about a mask
@@ -238,10 +238,10 @@ def category_shares(ids: NDArray[np.uint8]) -> list[CategoryShare]:
         CategoryShare(
             id=number,
             name=CATEGORIES[number].name,
-            pixels=(pixels := int(np.count_nonzero(mask := ids == number))),
+            pixels=pixels,
             share=pixels / ids.size,
-            components=count_components(mask),
+            components=count_components(ids == number),
         )
-        for number in unique_values(ids)
+        for number, pixels in count_values(ids).items()
         if number != IGNORE
     ]

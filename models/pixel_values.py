@@ -12,17 +12,27 @@ CHUNK_PIXELS = 1 << 18  # pixels handled at once where numpy needs eight bytes f
 TOO_MANY_COLORS = 16_384  # where counting stops: no mask has as many, and noise has millions
 
 
+def count_values(pixels: NDArray[Any]) -> dict[int, int]:
+    """Return how many pixels of (H, W) 8- or 16-bit whole numbers have each value, by ascending value."""
+    flat = pixels.ravel()
+    counts = np.zeros(1 << 8 * flat.dtype.itemsize, np.int64)
+    for start in range(0, flat.size, CHUNK_PIXELS):
+        # Masks are drawn in runs of one value, and far fewer runs than pixels are to be counted.
+        chunk = flat[start : start + CHUNK_PIXELS]
+        begins = np.append(0, np.flatnonzero(chunk[1:] != chunk[:-1]) + 1)
+        lengths = np.diff(begins, append=chunk.size)
+        counts += np.bincount(chunk[begins], weights=lengths, minlength=counts.size).astype(np.int64)
+    return {int(value): int(counts[value]) for value in np.flatnonzero(counts)}
+
+
 def unique_values(pixels: NDArray[Any]) -> list[int]:
     """Return the distinct values of (H, W) whole numbers, ascending.
 
     Of colours (32-bit) not all, once there are more than `TOO_MANY_COLORS`: such a file is refused anyway.
     """
+    if pixels.dtype.itemsize <= 2:
+        return list(count_values(pixels))
     flat = pixels.ravel()
-    if flat.dtype.itemsize <= 2:
-        counts = np.zeros(1 << 8 * flat.dtype.itemsize, np.int64)
-        for start in range(0, flat.size, CHUNK_PIXELS):
-            counts += np.bincount(flat[start : start + CHUNK_PIXELS], minlength=counts.size)
-        return [int(value) for value in np.flatnonzero(counts)]
     found = np.empty(0, flat.dtype)
     for start in range(0, flat.size, CHUNK_PIXELS):
         # Masks are drawn in runs of one colour: where the colour changes is enough to look at.

@@ -1,8 +1,8 @@
 """Strict PNG (ISO/IEC 15948): the stored samples bit for bit, or a refusal. And a deterministic writer.
 
 Pillow zero-fills cut files, rescales 2- and 4-bit greys, takes indexes beyond the palette and the first
-frame of animations. So every chunk is checked here and the pixel data inflated within bounds; then Pillow
-undoes the row filters of a file rebuilt from nothing but header, palette and pixel data.
+frame of animations. So every chunk is checked here and the pixel data inflated within bounds; then libpng or Pillow
+undo the row filters of a file rebuilt from nothing but header, palette and pixel data.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -249,28 +250,37 @@ def _chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def _unfilter(header: _Header, idat: bytes) -> NDArray[np.uint8] | NDArray[np.uint16]:
-    # A low-bit grey picture is handed to Pillow as a palette picture: as grey, Pillow would stretch 0..3
+    # A palette picture of whole bytes is read as a grey one: its indexes are wanted.
+    # A low-bit grey picture is handed to Pillow as a palette picture: as grey, it would be stretched, 0..3
     # to 0..255. The palette itself does not matter, only that indexes come back as stored.
-    indexed = header.color_type == 3 or header.depth < 8
-    color_type = 3 if indexed else header.color_type
+    low = header.depth < 8
+    color_type = 3 if low else 0 if header.color_type == 3 else header.color_type
     ihdr = struct.pack(
         ">IIBBBBB", header.width, header.height, header.depth, color_type, 0, 0, int(header.interlaced)
     )
-    palette = _chunk(b"PLTE", bytes(3 << header.depth)) if indexed else b""
+    palette = _chunk(b"PLTE", bytes(3 << header.depth)) if low else b""
     minimal = SIGNATURE + _chunk(b"IHDR", ihdr) + palette + _chunk(b"IDAT", idat) + _chunk(b"IEND", b"")
-    with Image.open(io.BytesIO(minimal), formats=["PNG"]) as image:
-        return np.asarray(image)
+    if low:
+        with Image.open(io.BytesIO(minimal), formats=["PNG"]) as image:
+            return np.asarray(image)
+    samples: NDArray[np.uint8] | NDArray[np.uint16] = imagecodecs.png_decode(minimal)  # half of Pillow's time
+    return samples
 
 
 def write_png(samples: NDArray[np.uint8], palette: NDArray[np.uint8] | None = None) -> bytes:
     """Return an 8-bit grey PNG of `samples` (H, W), or a palette PNG where `palette` (N, 3) is given.
 
-    No metadata, no row filters, fixed compression: equal samples give equal bytes.
+    No metadata, every row as its difference from the one above (filter "Up"), and of deflate only runs: masks are
+    made of runs, for which this takes a third of the time of a general search and finds as much. Equal samples give
+    equal bytes.
     """
     height, width = samples.shape
     ihdr = struct.pack(">IIBBBBB", width, height, 8, 0 if palette is None else 3, 0, 0, 0)
-    rows = np.zeros((height, width + 1), np.uint8)
+    rows = np.empty((height, width + 1), np.uint8)
+    rows[:, 0] = 2
     rows[:, 1:] = samples
+    rows[1:, 1:] -= samples[:-1]
     plte = b"" if palette is None else _chunk(b"PLTE", palette.astype(np.uint8).tobytes())
-    idat = _chunk(b"IDAT", zlib.compress(rows.tobytes(), 6))
+    deflate = zlib.compressobj(6, zlib.DEFLATED, zlib.MAX_WBITS, 9, zlib.Z_RLE)
+    idat = _chunk(b"IDAT", deflate.compress(rows.data) + deflate.flush())
     return SIGNATURE + _chunk(b"IHDR", ihdr) + plte + idat + _chunk(b"IEND", b"")

@@ -1,7 +1,8 @@
-"""What happens to a job, as a log that can be followed: a Redis stream for each job, and one bell for all of them.
+"""What happens to a job, as a log that can be followed: for each job a Redis stream, and a channel that is its bell.
 
-The stream keeps about the last 5,000 events, for a day after the last one; each is announced by the job's id on one
-channel. No result depends on an event. When Redis loses them, whoever follows starts again from the record.
+The stream keeps about the last 5,000 events, for a day after the last one. Each rings the bell, which only those hear
+who follow the job. No result depends on an event. When Redis loses them, whoever follows starts again from the
+record.
 
 The Lua functions here are parts of the scripts in `store` and `lease`, so that a change and its event are one step.
 """
@@ -26,7 +27,7 @@ class Event(StrEnum):
     RESYNC = "resync"  # events are lost, so that a follower needs the record as it is now; never in the log
 
 
-BELL = "es:bell"  # channel: the id of a job that has a new event
+BELL = "es:bell"  # channel on which every process that has followers listens; nothing is said on it
 KEPT_EVENTS = 5000
 
 APPEND = f"""
@@ -34,7 +35,7 @@ APPEND = f"""
 local function append(log, job, event, data)
   redis.pcall('XADD', log, 'MAXLEN', '~', {KEPT_EVENTS}, '*', 'event', event, 'data', data)
   redis.pcall('EXPIRE', log, 86400)
-  redis.pcall('PUBLISH', '{BELL}', job)
+  redis.pcall('PUBLISH', '{BELL}:' .. job, '')
 end
 
 -- A progress event with the counts of the whole data set, where the job is one: its other shards report too.
@@ -105,6 +106,11 @@ def progress_of(job: Job) -> dict[str, Any]:
 def as_json(data: Mapping[str, Any]) -> str:
     """JSON on one line. A loss that is not finite is null, which every client can read."""
     return to_json(data, inf_nan_mode="null", fallback=str).decode()
+
+
+def bell_of(job_id: str) -> str:
+    """The channel on which something is said when the job has a new event."""
+    return f"{BELL}:{job_id}"
 
 
 def log_key(job_id: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from models.errors import Conflict, NotFound, Overloaded
-from models.masks import DecodedMask
+from models.masks import DecodedMask, decode_mask
 from worker import mask_records
 from worker.jobs import (
     NOTHING_OWN,
@@ -21,6 +21,7 @@ from worker.jobs import (
     new_job_id,
     now,
 )
+from worker.known_masks import KnownMasks
 from worker.layout import JOB_ID
 from worker.mask_records import MaskCategory, MaskRecord, read_mask
 from worker.queue import depth, enqueue, queue_of, withdraw
@@ -46,10 +47,20 @@ class Intake:
     store: Store
     storage: Storage
     webhooks: WebhookIntake | None = None
+    known_masks: KnownMasks[MaskRecord] = field(default_factory=KnownMasks)
 
     def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
         """Stores the mask under its id, its content's sha256; the flag says whether it is new."""
         return mask_records.keep_mask(self.storage, tenant, decoded)
+
+    def keep_mask_file(self, tenant: str, file: bytes) -> MaskRecord:
+        """Reads a mask file whose encoding it tells itself, and stores the mask. Raises as `decode_mask` does."""
+        known = self.known_masks.get(file)
+        if known is not None and mask_records.exists(self.storage, tenant, known.id):
+            return known
+        record, _ = self.keep_mask(tenant, decode_mask(file, max_side=self.settings.max_mask_side))
+        self.known_masks.note(file, record)
+        return record
 
     def find_mask(self, tenant: str, mask_id: str) -> MaskRecord:
         """Raises NotFound: absent, or not this tenant's."""

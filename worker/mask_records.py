@@ -122,6 +122,11 @@ def keep_mask(storage: Storage, tenant: str, decoded: DecodedMask) -> tuple[Mask
     return record, created
 
 
+def exists(storage: Storage, tenant: str, mask_id: str) -> bool:
+    """Whether the mask of that record is stored: its record is written last and deleted first."""
+    return storage.exists(mask_record_key(tenant, mask_id.removeprefix("msk_")))
+
+
 def find_mask(storage: Storage, tenant: str, mask_id: str) -> MaskRecord:
     """Raises NotFound: absent, or not this tenant's."""
     absent = NotFound("There is no such mask.", code="mask_not_found")

@@ -61,7 +61,9 @@ def queue_of(kind: JobKind) -> str:
 
 
 def make_queue(redis: Redis, name: str = QUEUE_NAME) -> Queue:
-    return Queue(name, connection=redis, job_class=AllowListJob, serializer="json")
+    queue = Queue(name, connection=redis, job_class=AllowListJob, serializer="json")
+    queue.redis_server_version = (6, 2, 0)  # what we ask for at least; RQ would ask Redis at every entry
+    return queue
 
 
 def enqueue(redis: Redis, job: Job) -> bool:
@@ -106,7 +108,8 @@ def depth(redis: Redis, queue: str = QUEUE_NAME) -> int:
 def position(redis: Redis, job_id: str, queue: str = QUEUE_NAME) -> int | None:
     """How many entries go before this one (0: next), or None when it is not waiting."""
     with reachable():
-        found: Any = redis.lpos(queue_key(queue), job_id)
+        # looked for from the end: most are asked about when they have just come
+        found: Any = redis.lpos(queue_key(queue), job_id, rank=-1)
     return None if found is None else int(found)
 
 

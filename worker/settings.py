@@ -79,6 +79,12 @@ class Settings(BaseSettings):
     max_archive_entries: int = Field(10_000, ge=1, description="files in one zip, or in one import")
     max_mask_side: int = Field(4096, description="largest mask width or height, pixels")
     max_queue_depth: int = Field(1000, ge=1, description="queued jobs above which the API answers 429")
+    max_concurrent_requests: int = Field(
+        12, ge=1, description="requests that an API process works on at a time"
+    )
+    max_waiting_requests: int = Field(
+        128, ge=0, description="requests that wait for their turn in it; more are answered 429 at once"
+    )
 
     lease_seconds: float = Field(15.0, gt=0, description="a worker that is silent this long has lost its job")
     heartbeat_seconds: float = Field(3.0, gt=0, description="interval of lease renewal and of the reaper")

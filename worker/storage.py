@@ -18,6 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from models.errors import Conflict, NotFound, TooLarge, Unavailable
 from worker.layout import PROBE_KEY
+from worker.object_client import ObjectClient, is_plain
 from worker.object_stream import ObjectStream
 from worker.settings import Settings
 
@@ -44,6 +45,7 @@ class Storage:
         self._settings = settings
         self.bucket = settings.s3_bucket
         self._presign_seconds = settings.presign_seconds
+        self._objects = ObjectClient(settings)
         self._client = _client(settings, settings.s3_endpoint)
         public = settings.s3_public_endpoint
         self._presigner = self._client if public is None else _client(settings, public)
@@ -80,6 +82,8 @@ class Storage:
 
     def create(self, key: str, body: bytes, content_type: str) -> bool:
         """Writes a new object; False when the key exists already (it is then left as it is)."""
+        if is_plain(key):
+            return self._objects.create(key, body, content_type)
         with _translated():
             try:
                 self._client.put_object(
@@ -109,6 +113,8 @@ class Storage:
 
     def read(self, key: str, *, max_bytes: int | None = None) -> bytes:
         """The object's bytes; raises NotFound, or TooLarge before it reads more than `max_bytes`."""
+        if is_plain(key):
+            return self._objects.read(key, max_bytes)
         with _translated():
             try:
                 found = self._client.get_object(Bucket=self.bucket, Key=key)
@@ -134,6 +140,8 @@ class Storage:
 
     def stat(self, key: str) -> ObjectFacts:
         """The object's size and what tells it from another under its key; raises NotFound."""
+        if is_plain(key):
+            return ObjectFacts(*self._objects.stat(key))
         with _translated():
             try:
                 found = self._client.head_object(Bucket=self.bucket, Key=key)
@@ -170,14 +178,11 @@ class Storage:
                 yield from body.iter_chunks(_PIECE_BYTES)
 
     def exists(self, key: str) -> bool:
-        with _translated():
-            try:
-                self._client.head_object(Bucket=self.bucket, Key=key)
-            except ClientError as error:
-                if _code(error) in _ABSENT:
-                    return False
-                raise
-            return True
+        try:
+            self.stat(key)
+        except NotFound:
+            return False
+        return True
 
     def keys(self, prefix: str, *, start_after: str = "") -> Iterator[str]:
         """Every key under the prefix in order, page by page."""

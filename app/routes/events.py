@@ -19,9 +19,9 @@ _EVENT_ID = r"^[0-9]{1,19}-[0-9]{1,19}$"
 
 @router.get(
     "/{job_id}/events",
-    status_code=200,  # the document's generator would look for it among the arguments of the class
-    response_class=EventStream,
-    responses=success(204, "the job has ended, and that event was its last one")
+    response_class=Response,  # with EventStream here, FastAPI would take the endpoint for one that yields
+    responses=success(200, "the stream", content={"text/event-stream": {"schema": {"type": "string"}}})
+    | success(204, "the job has ended, and that event was its last one")
     | refusals(404, 410, 422, 503),
 )
 async def get_events(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
-from app.accepting import CheckedView, Waits, checked, current_view, ended_in_time
+from app.accepting import CheckedView, Waits, checked, ended_in_time, view_of
 from app.auth import Writes
 from app.bodies import from_base64, parse_body
 from app.dependencies import AppResources, Resources
@@ -15,6 +15,7 @@ from app.schemas import FinishedJobView, JobView, job_view, sample_view
 from models.errors import FieldError, InvalidInput
 from models.masks import DecodedMask, decode_mask
 from models.model_card import ModelCard
+from worker.drawing import Drawing
 from worker.jobs import Job, model_ref
 from worker.mask_records import MaskRecord, record_of
 from worker.results import read_result, read_samples
@@ -43,7 +44,7 @@ async def create_generation(
     job = await once.job(asked, lambda job_id: _accept(found, tenant, asked, file, job_id), file=file)
     if await ended_in_time(found, response, job, wanted):
         return await run_in_threadpool(_finished, found, tenant, job.id)
-    return await run_in_threadpool(current_view, found, tenant, job.id)
+    return await run_in_threadpool(view_of, found, job, wanted)
 
 
 def _accept(
@@ -93,22 +94,23 @@ def _mask(
         raise InvalidInput(message, code=code, errors=[FieldError("/mask", message)])
     if asked.mask_id:
         return found.intake.find_mask(tenant, asked.mask_id)
-    decoded = _decoded(found, asked, file)
-    return found.intake.keep_mask(tenant, decoded)[0] if keep else record_of(decoded)
-
-
-def _decoded(found: AppResources, asked: GenerationRequest, file: bytes | None) -> DecodedMask:
-    max_side = found.settings.max_mask_side
     if asked.drawn_mask is None:
         data = file if file is not None else from_base64(asked.mask or "", pointer="/mask")
-        return decode_mask(data, max_side=max_side)
-    if asked.drawn_mask.polygons is None:
+        if keep:
+            return found.intake.keep_mask_file(tenant, data)
+        return record_of(decode_mask(data, max_side=found.settings.max_mask_side))
+    drawn = _drawn(found, asked.drawn_mask)
+    return found.intake.keep_mask(tenant, drawn)[0] if keep else record_of(drawn)
+
+
+def _drawn(found: AppResources, drawing: Drawing) -> DecodedMask:
+    if drawing.polygons is None:
         raise InvalidInput(
             "drawn_mask needs polygons.",
             code="mask_missing",
             errors=[FieldError("/drawn_mask/polygons", "is missing")],
         )
-    return asked.drawn_mask.draw(max_side=max_side, pointer="/drawn_mask")
+    return drawing.draw(max_side=found.settings.max_mask_side, pointer="/drawn_mask")
 
 
 def _finished(found: AppResources, tenant: str, job_id: str) -> FinishedJobView:

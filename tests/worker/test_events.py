@@ -15,7 +15,7 @@ from tests.waiting import until
 from tests.worker.datasets import Steps
 from tests.worker.records import make_job
 from tests.worker.test_runtime import add_sample
-from worker.events import BELL, KEPT_EVENTS, Event, log_key, publish
+from worker.events import KEPT_EVENTS, Event, bell_of, log_key, publish
 from worker.jobs import Attempt, Job, JobStatus, Phase, Progress, now
 from worker.lease import Lease
 from worker.run import Resources, Run
@@ -80,14 +80,15 @@ def test_a_lost_race_for_a_record_is_told_once(store: Store, redis: Redis) -> No
 
 def test_each_event_rings_the_bell(store: Store, redis: Redis) -> None:
     with redis.pubsub(ignore_subscribe_messages=True) as bell:
-        bell.subscribe(BELL)
-        until(lambda: bell.subscribed and redis.pubsub_numsub(BELL)[0][1] == 1, 5)
         job = make_job()
+        channel = bell_of(job.id)
+        bell.subscribe(channel)
+        until(lambda: bell.subscribed and redis.pubsub_numsub(channel)[0][1] == 1, 5)
         store.create(job)
         publish(redis, job.id, Event.LOG, {"message": "ü"})
         rung: list[Any] = []
         until(lambda: rung.append(bell.get_message(timeout=1)) or len([r for r in rung if r]) == 2, 5)
-    assert [message["data"].decode() for message in rung if message] == [job.id, job.id]
+    assert [message["channel"].decode() for message in rung if message] == [channel, channel]
 
 
 def test_progress_is_told_four_times_a_second_with_the_first_and_the_last(

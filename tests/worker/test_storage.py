@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import httpx
 import pytest
 
-from models.errors import NotFound, Unavailable
+from models.errors import NotFound, TooLarge, Unavailable
 from worker.settings import Settings
 from worker.storage import Storage
 
@@ -36,6 +36,38 @@ def test_absent_objects(storage: Storage) -> None:
     assert not storage.exists("nothing")
     with pytest.raises(NotFound):
         storage.read("nothing")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["local/a b/ü #1 %41.png", "local/x%2Fy", "local/a//b", "local/[1]^`|~*.png", "-x/.y/z"],
+)
+def test_names_that_people_gave_are_read_as_they_are(storage: Storage, key: str) -> None:
+    storage._client.put_object(Bucket=storage.bucket, Key=key, Body=b"theirs")
+    assert storage.exists(key)
+    assert (storage.read(key), storage.stat(key).bytes) == (b"theirs", 6)
+    assert not storage.create(key, b"ours", "text/plain")
+
+
+def test_both_clients_see_the_same_object(storage: Storage) -> None:
+    storage.create("local/x.json", b"{}", "application/json")
+    seen = storage._client.head_object(Bucket=storage.bucket, Key="local/x.json")
+    assert (seen["ContentType"], seen["ContentLength"]) == ("application/json", 2)
+    assert (storage.stat("local/x.json").etag, storage.stat("local/x.json").bytes) == (seen["ETag"], 2)
+    with pytest.raises(TooLarge):
+        storage.read("local/x.json", max_bytes=1)
+
+
+def test_a_store_that_is_away_is_soon_unavailable(settings: Settings) -> None:
+    away = Storage(settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"}))
+    for ask in (
+        lambda: away.create("a", b"", "text/plain"),
+        lambda: away.read("a"),
+        lambda: away.exists("a"),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            ask()
+        assert caught.value.code == "storage_unavailable"
 
 
 def test_a_presigned_url_reads_without_credentials_and_only_that_object(storage: Storage) -> None:
@@ -75,6 +107,7 @@ def careless_endpoint() -> Iterator[str]:
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             self.send_response(200)
             self.send_header("Content-Length", "0")
+            self.send_header("ETag", '"0"')
             self.end_headers()
 
         do_PUT = do_HEAD = do_GET = _yes  # noqa: N815

@@ -1,0 +1,58 @@
+"""Mask files that were read before, with a real S3 server."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.masks import DecodedMask
+from tests.pictures import png, road_and_buildings
+from worker import intake as intake_module
+from worker.intake import Intake, read_mask
+from worker.known_masks import KnownMasks
+from worker.layout import mask_key, mask_record_key
+from worker.settings import Settings
+from worker.storage import Storage
+from worker.store import Store
+
+
+@pytest.fixture
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The size of each file that is decoded."""
+    found: list[int] = []
+    decode = intake_module.decode_mask
+
+    def counted(data: bytes, **options: int) -> DecodedMask:
+        found.append(len(data))
+        return decode(data, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(intake_module, "decode_mask", counted)
+    return found
+
+
+def test_the_same_file_is_read_once_and_stored_again_when_it_was_deleted(
+    settings: Settings, store: Store, storage: Storage, readings: list[int]
+) -> None:
+    intake, ids = Intake(settings, store, storage), road_and_buildings()
+    file = png(ids)
+    record = intake.keep_mask_file("local", file)
+    assert intake.keep_mask_file("local", file) == record
+    assert len(readings) == 1
+    sha256 = record.id.removeprefix("msk_")
+    assert intake.keep_mask_file("other", file) == record, "another tenant's copy is its own"
+    assert storage.exists(mask_key("other", sha256))
+    storage.delete(mask_record_key("local", sha256))
+    storage.delete(mask_key("local", sha256))
+    assert intake.keep_mask_file("local", file) == record
+    assert np.array_equal(read_mask(storage, "local", record.id), ids)
+    assert intake.find_mask("local", record.id) == record
+    assert Intake(settings, store, storage).keep_mask_file("local", file) == record
+
+
+def test_what_was_asked_for_longest_ago_goes() -> None:
+    known: KnownMasks[int] = KnownMasks(most=2)
+    known.note(b"a", 1)
+    known.note(b"b", 2)
+    assert known.get(b"a") == 1
+    known.note(b"c", 3)
+    assert (known.get(b"a"), known.get(b"b"), known.get(b"c")) == (1, None, 3)
