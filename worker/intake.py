@@ -9,8 +9,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import Conflict, NotFound, Overloaded
+from models.errors import Conflict, NotFound
 from models.masks import DecodedMask, Encoding, category_shares, decode_mask, encode_png
+from worker.admission import check_depth, check_place, one_of_the_open
 from worker.jobs import (
     NOTHING_OWN,
     Counts,
@@ -26,7 +27,7 @@ from worker.jobs import (
     now,
 )
 from worker.layout import JOB_ID, MASK_ID, mask_key, mask_record_key
-from worker.queue import depth, enqueue, queue_of, withdraw
+from worker.queue import enqueue, queue_of, withdraw
 from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
 from worker.storage import Storage
@@ -135,7 +136,7 @@ class Intake:
 
         A job whose id was stored before is as it was accepted then.
         """
-        self.check_room(JobKind(spec.kind))
+        check_depth(self.settings, self.store, tenant, JobKind(spec.kind))
         job = self.draft(
             tenant,
             spec,
@@ -146,15 +147,16 @@ class Intake:
             own=own,
             retried_from=retried_from,
         )
-        job = store_request(self.storage, job)
+        with one_of_the_open(self.settings, self.store, job):
+            job = store_request(self.storage, job)
         self.store.create(job)
         enqueue(self.store.redis, job)
         return job
 
-    def check_room(self, kind: JobKind) -> None:
-        """Raises Overloaded when so many jobs of the kind wait that another would wait too long."""
-        if depth(self.store.redis, queue_of(kind)) >= self.settings.max_queue_depth:
-            raise Overloaded(f"{self.settings.max_queue_depth} jobs are waiting already. Try again later.")
+    def check_room(self, tenant: str, kind: JobKind) -> None:
+        """Raises Overloaded when the tenant has too many jobs, or so many wait that another would wait too long."""
+        check_place(self.settings, self.store, tenant)
+        check_depth(self.settings, self.store, tenant, kind)
 
     def draft(
         self,

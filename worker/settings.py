@@ -77,7 +77,13 @@ class Settings(BaseSettings):
     max_archive_bytes: int = Field(536_870_912, description="largest zip of masks or of training pairs")
     max_archive_entries: int = Field(10_000, ge=1, description="files in one zip, or in one import")
     max_mask_side: int = Field(4096, description="largest mask width or height, pixels")
-    max_queue_depth: int = Field(1000, ge=1, description="queued jobs above which the API answers 429")
+    max_queue_depth: int = Field(10_000, ge=1, description="queued jobs above which the API answers 429")
+    max_tenant_queue_depth: int = Field(
+        1000, ge=1, description="queued jobs of one tenant above which the API answers him 429"
+    )
+    max_concurrent_jobs: int = Field(
+        0, ge=0, description="jobs of one tenant that may be queued or running at once; 0: no limit"
+    )
 
     lease_seconds: float = Field(15.0, gt=0, description="a worker that is silent this long has lost its job")
     heartbeat_seconds: float = Field(3.0, gt=0, description="interval of lease renewal and of the reaper")
