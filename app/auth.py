@@ -40,7 +40,10 @@ async def caller(
     found: Resources,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_documented)] = None,
 ) -> Caller:
-    """Raises Unauthorized without a good key, where one is needed; Unavailable when nobody can say."""
+    """Raises Unauthorized without a good key, where one is needed; Unavailable when nobody can say.
+
+    Every request that has a caller is counted for the key's rate limits: Overloaded.
+    """
     given = request.headers.getlist("authorization")
     if given:
         record = await _verified(found, given)
@@ -50,6 +53,7 @@ async def caller(
     else:
         known = Caller(LOCAL_TENANT, _LOCAL_KEY, frozenset({Scope.ADMIN}))
     structlog.contextvars.bind_contextvars(tenant=known.tenant, key=known.key_id)
+    await found.rate_limits.count(request, known.tenant, known.key_id)
     return known
 
 

@@ -10,6 +10,7 @@ from fastapi import Depends, Path, Request
 from redis.asyncio import Redis as AsyncRedis
 
 from app.doorbell import Doorbell
+from app.rate_limits import RateLimits
 from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.registry import ModelRegistry
@@ -26,6 +27,7 @@ class AppResources:
     key_ring: KeyRing
     async_redis: AsyncRedis
     doorbell: Doorbell
+    rate_limits: RateLimits
     # one at a time: a preview takes hundreds of MB
     preview_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
 

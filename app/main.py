@@ -14,9 +14,11 @@ from redis.backoff import ExponentialBackoff
 from starlette.concurrency import run_in_threadpool
 
 from app import middleware, problems
+from app.body_limit import BodyLimits
 from app.dependencies import AppResources
 from app.doorbell import Doorbell
 from app.openapi import install as install_openapi
+from app.rate_limits import RateLimits
 from app.routes import (
     catalog,
     datasets,
@@ -62,7 +64,10 @@ def create_app(config: Settings | None = None) -> FastAPI:
         async_redis, doorbell = _async_redis(config), Doorbell(config.redis_url.get_secret_value())
         intake = Intake(config, Store(redis), storage)
         registry = ModelRegistry(storage, cards, config.default_model)
-        app.state.resources = AppResources(config, intake, registry, KeyRing(storage), async_redis, doorbell)
+        rate_limits = RateLimits(config)
+        app.state.resources = AppResources(
+            config, intake, registry, KeyRing(storage), async_redis, doorbell, rate_limits
+        )
         try:
             await run_in_threadpool(storage.prepare)
         except Unavailable as error:  # /readyz says so until it is back; nothing is accepted meanwhile
@@ -73,6 +78,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         while not listening.done():  # again, since redis-py loses a cancellation that comes while it connects
             listening.cancel()
             await asyncio.wait([listening], timeout=0.2)
+        await rate_limits.close()
         await async_redis.aclose()
         redis.close()
 
@@ -86,8 +92,14 @@ def create_app(config: Settings | None = None) -> FastAPI:
     problems.install(app)
     middleware.install(
         app,
-        max_body_bytes=config.max_upload_bytes,
-        max_form_bytes=dict.fromkeys(("/v1/mask-sets", "/v1/training-sets"), config.max_archive_bytes),
+        body_limits=BodyLimits(
+            json_bytes=config.max_json_bytes,
+            form_bytes=config.max_upload_bytes,
+            archive_bytes=config.max_archive_bytes,
+            archive_paths=frozenset({"/v1/mask-sets", "/v1/training-sets"}),
+            seconds=config.body_seconds,
+            bytes_per_second=config.min_body_bytes_per_second,
+        ),
     )
     for module in (
         health,

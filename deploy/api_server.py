@@ -40,6 +40,17 @@ def run_api(settings: Settings) -> None:
     start, as on a port in use.
     """
     _refuse_without_keys(settings)
+    server = api_server(settings)
+    try:
+        server.run()
+    except KeyboardInterrupt:  # uvicorn raises the signal again once it has stopped
+        return
+    if not server.started:
+        raise typer.Exit(3)  # uvicorn's own code
+
+
+def api_server(settings: Settings) -> ApiServer:
+    """The server of these settings, which has not started."""
     api = create_app(settings)
     config = uvicorn.Config(
         api,
@@ -50,13 +61,7 @@ def run_api(settings: Settings) -> None:
         log_config=None,
         access_log=False,
     )
-    server = ApiServer(api, config)
-    try:
-        server.run()
-    except KeyboardInterrupt:  # uvicorn raises the signal again once it has stopped
-        return
-    if not server.started:
-        raise typer.Exit(3)  # uvicorn's own code
+    return ApiServer(api, config)
 
 
 def _refuse_without_keys(settings: Settings) -> None:
