@@ -34,6 +34,10 @@ class Caller:
     key_id: str
     scopes: frozenset[Scope]
 
+    @property
+    def needed_key(self) -> bool:
+        return self.key_id != _LOCAL_KEY
+
 
 async def caller(
     request: Request,

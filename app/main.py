@@ -20,6 +20,7 @@ from app.doorbell import Doorbell
 from app.openapi import install as install_openapi
 from app.rate_limits import RateLimits
 from app.routes import (
+    capabilities,
     catalog,
     datasets,
     events,
@@ -103,6 +104,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
     )
     for module in (
         health,
+        capabilities,
         catalog,
         models,
         masks,

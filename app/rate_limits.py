@@ -74,6 +74,10 @@ class RateLimits:
         self._windows = MovingWindowRateLimiter(storage)
         self._is_away = False
 
+    @property
+    def policies(self) -> list[Policy]:
+        return [*self._of_all, *self._of_creates]
+
     async def count(self, request: Request, tenant: str, key_id: str) -> None:
         """Counts the request for the key, and notes what the answer's fields will say.
 

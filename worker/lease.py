@@ -30,19 +30,20 @@ _TAKE = (
 -- KEYS: leases, queue ; ARGV: owner, lease seconds -> {entry id, token}; entries that need no run are dropped
 local queue = string.sub(KEYS[2], 10)
 while true do
-  local id, tenant = redis.call('LPOP', KEYS[2]), nil
-  if not id then id, tenant = pop(queue) end
+  local id, tenant, number = redis.call('LPOP', KEYS[2]), nil, nil
+  if not id then id, tenant, number = pop(queue) end
   if not id then return false end
   local status = redis.call('HGET', 'es:job:' .. (string.match(id, '^[^-]+') or ''), 'status')
   if redis.call('EXISTS', 'rq:job:' .. id) == 1 and (status == 'queued' or status == 'running')
      and not redis.call('ZSCORE', KEYS[1], id) then
-    if tenant then served(queue, tenant) end
+    if tenant then served(queue, tenant, number) end
     local token = redis.call('INCR', 'es:fence:' .. id)
     redis.call('EXPIRE', 'es:fence:' .. id, 2592000)
     redis.call('HSET', 'es:lease:' .. id, 'owner', ARGV[1], 'token', token, 'queue', KEYS[2])
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
     return {id, token}
   end
+  if tenant then go(queue, tenant) end
 end
 """
 )

@@ -1,9 +1,11 @@
 """Whose turn it is: each tenant has a line of its own, and the lines take turns.
 
 An entry waits in one of two places: in RQ's own list, which goes before everything (steps that end something, and
-what a dead worker held), or in its tenant's line. A sorted set holds the tenants that have a line, in the order of
-their turns: whoever takes an entry takes the first tenant's first, and that tenant goes to the end. So between two
-entries of one tenant every other tenant that waits is served once, however long its line is.
+what a dead worker held), or in its tenant's line. Whoever takes an entry takes the first of the tenant whose turn is
+next. Turns are numbered: a tenant that was served has the next number after its last, behind whoever has that
+already; one that comes anew has the number that is being served. So it waits for no second entry of anybody, between
+two entries of one tenant every other tenant that waits is served once, and sending entries one by one gains nothing.
+This is start-time fair queueing (Goyal, Vin, Cheng 1996) with entries of one size.
 
 Which line an entry is in stands in its own hash (`tenant`), so that its id is enough to find it. Every move is one
 script.
@@ -16,32 +18,47 @@ from typing import Any
 
 from redis import Redis
 
-# Shared by every script that moves an entry. `turns` maps a tenant to the number of its next turn; a tenant is in it
-# exactly while its line holds something.
+# Shared by every script that moves an entry. es:turns: tenant → number of its next turn, and in the fraction its
+# place among those who have that number; a tenant is there exactly while its line holds something. es:turn: the
+# number that was served last. es:served: tenant → the least number of its next turn, where that is not over. While
+# nothing waits, there is none of them.
 LINES = """
 local function line(queue, tenant) return 'es:line:' .. queue .. ':' .. tenant end
 local function turns(queue) return 'es:turns:' .. queue end
-local function goes_last(queue, tenant)
-  local last = redis.call('ZRANGE', turns(queue), -1, -1, 'WITHSCORES')
-  redis.call('ZADD', turns(queue), 'NX', tonumber(last[2] or 0) + 1, tenant)
+local function give_turn(queue, tenant, number)
+  local last = redis.call('ZREVRANGEBYSCORE', turns(queue), '(' .. number + 1, number, 'WITHSCORES', 'LIMIT', 0, 1)[2]
+  redis.call('ZADD', turns(queue), last and tonumber(last) + 1 / 1048576 or number, tenant)
+end
+local function come(queue, tenant)
+  if redis.call('ZSCORE', turns(queue), tenant) then return end
+  local first = redis.call('ZRANGE', turns(queue), 0, 0, 'WITHSCORES')[2]
+  local number = tonumber(redis.call('GET', 'es:turn:' .. queue) or math.floor(tonumber(first or 0)))
+  local least = tonumber(redis.call('ZSCORE', 'es:served:' .. queue, tenant) or 0)
+  give_turn(queue, tenant, math.max(number, least))
+end
+local function go(queue, tenant)
+  if redis.call('EXISTS', line(queue, tenant)) == 0 then redis.call('ZREM', turns(queue), tenant) end
+  if redis.call('EXISTS', turns(queue)) == 0 then redis.call('DEL', 'es:turn:' .. queue, 'es:served:' .. queue) end
 end
 local function join(queue, tenant, id)
   redis.call('RPUSH', line(queue, tenant), id)
-  goes_last(queue, tenant)
+  come(queue, tenant)
 end
 local function pop(queue)
-  local tenant = redis.call('ZRANGE', turns(queue), 0, 0)[1]
-  if not tenant then return nil end
-  local id = redis.call('LPOP', line(queue, tenant))
-  if redis.call('EXISTS', line(queue, tenant)) == 0 then redis.call('ZREM', turns(queue), tenant) end
-  return id or '', tenant
+  local first = redis.call('ZRANGE', turns(queue), 0, 0, 'WITHSCORES')
+  if not first[1] then return nil end
+  return redis.call('LPOP', line(queue, first[1])) or '', first[1], math.floor(tonumber(first[2]))
 end
-local function served(queue, tenant)
-  if redis.call('ZREM', turns(queue), tenant) == 1 then goes_last(queue, tenant) end
+local function served(queue, tenant, number)
+  redis.call('SET', 'es:turn:' .. queue, number)
+  redis.call('ZADD', 'es:served:' .. queue, number + 1, tenant)
+  redis.call('ZREMRANGEBYSCORE', 'es:served:' .. queue, '-inf', number)
+  give_turn(queue, tenant, number + 1)
+  go(queue, tenant)
 end
 local function leave(queue, tenant, id)
   local removed = redis.call('LREM', line(queue, tenant), 0, id)
-  if redis.call('EXISTS', line(queue, tenant)) == 0 then redis.call('ZREM', turns(queue), tenant) end
+  go(queue, tenant)
   return removed
 end
 """
@@ -79,7 +96,7 @@ if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
 if redis.call('ZSCORE', KEYS[3], ARGV[2]) or redis.call('LPOS', KEYS[1], ARGV[2]) then return 0 end
 local tenant = redis.call('HGET', KEYS[2], 'tenant')
 if tenant and redis.call('LPOS', line(ARGV[1], tenant), ARGV[2]) then
-  goes_last(ARGV[1], tenant) -- no change, unless somebody has deleted the turns
+  come(ARGV[1], tenant) -- no change, unless somebody has deleted the turns
   return 0
 end
 redis.call('HSET', KEYS[2], 'tenant', ARGV[3])
@@ -96,11 +113,18 @@ if first then return first end
 local tenant = redis.call('HGET', KEYS[2], 'tenant')
 local own = tenant and redis.call('LPOS', line(ARGV[1], tenant), ARGV[2])
 if not own then return false end
-local before, mine = redis.call('LLEN', KEYS[1]) + own, false
-local order = redis.call('ZRANGE', turns(ARGV[1]), 0, -1)
-for _, other in ipairs(order) do
-  if other == tenant then mine = true
-  else before = before + math.min(redis.call('LLEN', line(ARGV[1], other)), mine and own or own + 1) end
+local before = redis.call('LLEN', KEYS[1]) + own
+local mine = tonumber(redis.call('ZSCORE', turns(ARGV[1]), tenant) or 0)
+local when = math.floor(mine) + own -- the number of the turn in which it will be taken
+local order = redis.call('ZRANGE', turns(ARGV[1]), 0, -1, 'WITHSCORES')
+for at = 1, #order, 2 do
+  local other, theirs = order[at], tonumber(order[at + 1])
+  local first = math.floor(theirs)
+  if other ~= tenant and first <= when then
+    local is_ahead = first > math.floor(mine) or (first == math.floor(mine) and theirs < mine)
+    local turns_before = when - first + (is_ahead and 1 or 0)
+    before = before + math.min(redis.call('LLEN', line(ARGV[1], other)), turns_before)
+  end
 end
 return before
 """

@@ -16,4 +16,5 @@ def waiting(redis: Redis, queue: str = "generation", tenant: str = "local") -> l
 
 def lose_queue(redis: Redis, queue: str = "generation") -> None:
     """Deletes whatever says that an entry waits; the entries' own hashes stay."""
-    redis.delete(f"rq:queue:{queue}", f"es:turns:{queue}", *redis.keys(f"es:line:{queue}:*"))
+    lines: Any = redis.keys(f"es:line:{queue}:*")
+    redis.delete(f"rq:queue:{queue}", f"es:turns:{queue}", f"es:turn:{queue}", f"es:served:{queue}", *lines)

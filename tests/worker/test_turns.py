@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -49,8 +50,8 @@ def test_one_picture_is_next_although_a_thousand_wait(store: Store, redis: Redis
     many = [submit(store, "a").id for _ in range(1000)]
     assert take(redis) == many[0]
     one = submit(store, "b")
-    assert queue.position(redis, one.id) == 1, "a's turn is before it, once"
-    assert [take(redis) for _ in range(3)] == [many[1], one.id, many[2]]
+    assert queue.position(redis, one.id) == 0, "a has had this turn"
+    assert [take(redis) for _ in range(3)] == [one.id, many[1], many[2]]
     assert queue.depth(redis) == 997
 
 
@@ -61,7 +62,7 @@ def test_tenants_take_turns_in_the_order_in_which_they_came(store: Store, redis:
     assert "".join(of[entry] for entry in taken) == "abcaba"
     assert [entry for entry in taken if of[entry] == "a"] == [job.id for job in entries[:3]]
     assert not redis.keys("es:line:*")
-    assert not redis.exists("es:turns:generation"), "nothing waits, so nobody has a turn"
+    assert not redis.keys("es:turn*") + redis.keys("es:served*"), "nothing waits, so nobody has a turn"
 
 
 def test_who_comes_back_goes_last(store: Store, redis: Redis) -> None:
@@ -75,6 +76,26 @@ def test_who_comes_back_goes_last(store: Store, redis: Redis) -> None:
         if entry not in steady:
             submit(store, "b")
     assert order == "ababab"
+
+
+def test_withdrawing_and_sending_again_gains_no_turn(store: Store, redis: Redis) -> None:
+    of = {submit(store, "a").id: "a" for _ in range(4)}
+    order = ""
+    for _ in range(6):
+        spare = [submit(store, "b") for _ in range(2)]
+        of |= {job.id: "b" for job in spare}
+        order += of[take(redis) or ""]
+        for job in spare:
+            queue.withdraw(redis, job.id)
+    assert order == "ababab"
+
+
+def test_what_was_long_ago_costs_nobody_a_turn(store: Store, redis: Redis) -> None:
+    """Whoever was served last when the queue ran empty is served first when he comes first."""
+    submit(store, "a"), submit(store, "b")
+    take_all(redis)
+    late, later = submit(store, "b"), submit(store, "a")
+    assert take_all(redis) == [late.id, later.id]
 
 
 def test_what_ends_something_goes_before_every_line(store: Store, redis: Redis) -> None:
@@ -140,44 +161,50 @@ def test_many_takers_get_each_entry_once(store: Store, redis: Redis) -> None:
 
 
 class Lines:
-    """The naive model: a deque of tenants that have a line, and a deque of entries for each."""
+    """The naive model. `turns`: tenant → (number of its next turn, when it got that number)."""
 
     def __init__(self) -> None:
         self.first: deque[str] = deque()
-        self.turns: deque[str] = deque()
         self.lines: dict[str, deque[str]] = defaultdict(deque)
+        self.turns: dict[str, tuple[int, int]] = {}
+        self.served: dict[str, int] = {}
+        self.number = self.clock = 0
 
     def add(self, tenant: str, entry: str) -> None:
-        if not self.lines[tenant]:
-            self.turns.append(tenant)
         self.lines[tenant].append(entry)
+        if tenant not in self.turns:
+            self.give_turn(tenant, max(self.number, self.served.get(tenant, -1) + 1))
+
+    def give_turn(self, tenant: str, number: int) -> None:
+        self.clock += 1
+        self.turns[tenant] = (number, self.clock)
 
     def take(self) -> str | None:
         if self.first:
             return self.first.popleft()
         if not self.turns:
             return None
-        tenant = self.turns.popleft()
+        tenant = min(self.turns, key=lambda name: self.turns[name])
+        self.number = self.served[tenant] = self.turns[tenant][0]
         entry = self.lines[tenant].popleft()
-        if self.lines[tenant]:
-            self.turns.append(tenant)
+        self.give_turn(tenant, self.number + 1)
+        self.tidy()
         return entry
 
     def remove(self, entry: str) -> None:
-        for tenant, line in self.lines.items():
+        for line in (self.first, *self.lines.values()):
             if entry in line:
                 line.remove(entry)
-                if not line:
-                    self.turns.remove(tenant)
-        if entry in self.first:
-            self.first.remove(entry)
+        self.tidy()
+
+    def tidy(self) -> None:
+        self.turns = {tenant: turn for tenant, turn in self.turns.items() if self.lines[tenant]}
+        if not self.turns:
+            self.served, self.number = {}, 0
 
     def order(self) -> list[str]:
         """Every entry, in the order in which they would be taken."""
-        copy = Lines()
-        copy.first, copy.turns = deque(self.first), deque(self.turns)
-        copy.lines.update((tenant, deque(line)) for tenant, line in self.lines.items())
-        return list(iter(copy.take, None))  # type: ignore[arg-type]
+        return list(iter(copy.deepcopy(self).take, None))  # type: ignore[arg-type]
 
 
 ACTIONS = st.lists(
