@@ -118,7 +118,7 @@ def capabilities(
 ) -> CapabilitiesView:
     """What holds in this process."""
     return CapabilitiesView(
-        version=importlib.metadata.version("earthsynth"),
+        version=importlib.metadata.version("earthsynth-service"),
         api_version=api.version,
         limits=_limits(settings, rates),
         masks=MaskCapabilities(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -107,7 +109,8 @@ def test_its_numbers_are_where_refusals_begin(plain: httpx.Client) -> None:
 
 def test_its_names_are_those_of_the_contract(plain: httpx.Client) -> None:
     found = capabilities_of(plain)
-    assert found["api_version"] == "1"
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    assert (found["version"], found["api_version"]) == (project["version"], "1")
     assert found["schedulers"] == ["unipc", "ddim", "dpmpp", "euler", "pndm"]
     assert found["masks"]["formats"] == ["png", "tiff", "npy"]
     assert {"auto", "class_id", "palette", "color", "binary"} <= set(found["masks"]["encodings"])
