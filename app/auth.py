@@ -34,13 +34,20 @@ class Caller:
     key_id: str
     scopes: frozenset[Scope]
 
+    @property
+    def needed_key(self) -> bool:
+        return self.key_id != _LOCAL_KEY
+
 
 async def caller(
     request: Request,
     found: Resources,
     _: Annotated[HTTPAuthorizationCredentials | None, Security(_documented)] = None,
 ) -> Caller:
-    """Raises Unauthorized without a good key, where one is needed; Unavailable when nobody can say."""
+    """Raises Unauthorized without a good key, where one is needed; Unavailable when nobody can say.
+
+    Every request that has a caller is counted for the key's rate limits: Overloaded.
+    """
     given = request.headers.getlist("authorization")
     if given:
         record = await _verified(found, given)
@@ -50,6 +57,7 @@ async def caller(
     else:
         known = Caller(LOCAL_TENANT, _LOCAL_KEY, frozenset({Scope.ADMIN}))
     structlog.contextvars.bind_contextvars(tenant=known.tenant, key=known.key_id)
+    await found.rate_limits.count(request, known.tenant, known.key_id)
     return known
 
 

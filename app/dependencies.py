@@ -11,6 +11,7 @@ from redis.asyncio import Redis as AsyncRedis
 
 from app.doorbell import Doorbell
 from app.event_logs import EventLogs
+from app.rate_limits import RateLimits
 from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.registry import ModelRegistry
@@ -32,6 +33,7 @@ class AppResources:
     webhooks: WebhookIntake
     courier: Courier
     event_logs: EventLogs
+    rate_limits: RateLimits
     # one at a time: a preview takes hundreds of MB
     preview_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(1))
     # test calls of webhooks, each up to 15 s of waiting for a stranger's server

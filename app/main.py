@@ -14,11 +14,14 @@ from redis.backoff import ExponentialBackoff
 from starlette.concurrency import run_in_threadpool
 
 from app import middleware, problems
+from app.body_limit import BodyLimits
 from app.dependencies import AppResources
 from app.doorbell import Doorbell
 from app.event_logs import EventLogs
 from app.openapi import install as install_openapi
+from app.rate_limits import RateLimits
 from app.routes import (
+    capabilities,
     catalog,
     datasets,
     deliveries,
@@ -71,6 +74,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         webhooks = WebhookIntake(storage, rules, lookup)
         intake = Intake(config, Store(redis), storage, webhooks)
         registry = ModelRegistry(storage, cards, config.default_model)
+        rate_limits = RateLimits(config)
         app.state.resources = AppResources(
             config,
             intake,
@@ -81,6 +85,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
             webhooks,
             courier_of(config, rules, lookup),
             EventLogs(async_redis, doorbell),
+            rate_limits,
         )
         try:
             await run_in_threadpool(storage.prepare)
@@ -93,6 +98,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
             listening.cancel()
             await asyncio.wait([listening], timeout=0.2)
         lookup.close()
+        await rate_limits.close()
         await async_redis.aclose()
         redis.close()
 
@@ -106,13 +112,20 @@ def create_app(config: Settings | None = None) -> FastAPI:
     problems.install(app)
     middleware.install(
         app,
-        max_body_bytes=config.max_upload_bytes,
-        max_form_bytes=dict.fromkeys(("/v1/mask-sets", "/v1/training-sets"), config.max_archive_bytes),
+        body_limits=BodyLimits(
+            json_bytes=config.max_json_bytes,
+            form_bytes=config.max_upload_bytes,
+            archive_bytes=config.max_archive_bytes,
+            archive_paths=frozenset({"/v1/mask-sets", "/v1/training-sets"}),
+            seconds=config.body_seconds,
+            bytes_per_second=config.min_body_bytes_per_second,
+        ),
         max_concurrent_requests=config.max_concurrent_requests,
         max_waiting_requests=config.max_waiting_requests,
     )
     for module in (
         health,
+        capabilities,
         catalog,
         models,
         masks,

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
 
 import structlog
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.problems import answer, problem_of
+from app.body_limit import BodyLimit, BodyLimits
 from app.shedding import Door
-from models.errors import TooLarge
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class AnswerHeaders:
-    """Adds the security headers, and binds the request id to this request's log lines."""
+    """Adds the security headers and what the request noted (`state.answer_fields`); log lines carry its id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -35,60 +33,17 @@ class AnswerHeaders:
                 headers = MutableHeaders(scope=message)
                 headers["X-Content-Type-Options"] = "nosniff"
                 headers.setdefault("Cache-Control", "no-store")
+                headers.update(scope.get("state", {}).get("answer_fields", {}))
             await send(message)
 
         with structlog.contextvars.bound_contextvars(request_id=correlation_id.get()):
             await self._app(scope, receive, send_with_headers)
 
 
-class BodyLimit:
-    """Refuses a body over the limit: by its declared length at once, else as soon as the stream passes it.
-
-    FastAPI's own `max_body_size` answers in plain text, from outside the exception handlers.
-    """
-
-    def __init__(self, app: ASGIApp, max_bytes: int, max_form_bytes: Mapping[str, int]) -> None:
-        self._app, self._max_bytes, self._max_form_bytes = app, max_bytes, max_form_bytes
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        declared, limit = headers.get("content-length", ""), self._max_bytes
-        if headers.get("content-type", "").lower().startswith("multipart/form-data"):
-            limit = self._max_form_bytes.get(scope["path"], limit)
-        seen = 0
-
-        async def receive_counted() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > limit:
-                raise _too_large(limit)
-            return message
-
-        if declared.isdecimal() and int(declared) > limit:
-            refusal = answer(problem_of(_too_large(limit), scope["path"]), {"Connection": "close"})
-            await refusal(scope, receive, send)
-            return
-        await self._app(scope, receive_counted, send)
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"The body is larger than {limit} bytes, the limit of this service.")
-
-
 def install(
-    app: FastAPI,
-    *,
-    max_body_bytes: int,
-    max_form_bytes: Mapping[str, int],
-    max_concurrent_requests: int,
-    max_waiting_requests: int,
+    app: FastAPI, *, body_limits: BodyLimits, max_concurrent_requests: int, max_waiting_requests: int
 ) -> None:
-    """`max_form_bytes`: paths whose forms are streamed to disk, and so have a limit of their own."""
-    app.add_middleware(BodyLimit, max_bytes=max_body_bytes, max_form_bytes=max_form_bytes)
+    app.add_middleware(BodyLimit, limits=body_limits)
     app.add_middleware(Door, limit=max_concurrent_requests, waiting=max_waiting_requests)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(

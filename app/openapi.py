@@ -77,7 +77,7 @@ def _problem(title: str) -> dict[str, Any]:
 
 
 def install(app: FastAPI) -> None:
-    """Puts problem documents where FastAPI describes its own errors, and those of a missing key or scope."""
+    """Puts problem documents where FastAPI describes its own errors, and those that middleware gives."""
     generated = app.openapi
 
     def openapi() -> dict[str, Any]:
@@ -90,7 +90,14 @@ def install(app: FastAPI) -> None:
                 if name not in NEVER_REFUSED:
                     operation["responses"].setdefault("429", _problem("Too Many Requests"))
                 if "security" in operation:  # whoever needs a key may lack it, or its scope
-                    for status, title in ((401, "Unauthorized"), (403, "Forbidden")):
+                    for status, title in (
+                        (401, "Unauthorized"),
+                        (403, "Forbidden"),
+                        (429, "Too Many Requests"),
+                    ):
+                        operation["responses"].setdefault(str(status), _problem(title))
+                if "requestBody" in operation:
+                    for status, title in ((408, "Request Timeout"), (413, "Content Too Large")):
                         operation["responses"].setdefault(str(status), _problem(title))
                 for status, answer in list(operation["responses"].items()):
                     if "HTTPValidationError" in str(answer):

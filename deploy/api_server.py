@@ -41,17 +41,7 @@ def run_api(settings: Settings) -> None:
     start, as on a port in use.
     """
     _refuse_without_keys(settings)
-    api = create_app(settings)
-    config = uvicorn.Config(
-        api,
-        host=settings.host,
-        port=settings.port,
-        timeout_graceful_shutdown=_STOP_SECONDS,
-        server_header=False,
-        log_config=None,
-        access_log=False,
-    )
-    server = ApiServer(api, config)
+    server = api_server(settings)
     gc.collect()
     gc.freeze()  # what was imported stays: the collector would go through all of it while requests wait
     try:
@@ -62,6 +52,21 @@ def run_api(settings: Settings) -> None:
         raise typer.Exit(3)  # uvicorn's own code
 
 
+def api_server(settings: Settings) -> ApiServer:
+    """The server of these settings, which has not started."""
+    api = create_app(settings)
+    config = uvicorn.Config(
+        api,
+        host=settings.host,
+        port=settings.port,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+        server_header=False,
+        log_config=None,
+        access_log=False,
+    )
+    return ApiServer(api, config)
+
+
 def _refuse_without_keys(settings: Settings) -> None:
     if settings.on_loopback:
         return
@@ -69,9 +74,7 @@ def _refuse_without_keys(settings: Settings) -> None:
     try:
         storage.prepare()
         has_keys = KeyRing(storage).needs_key()
-    except (
-        Unavailable
-    ) as error:  # it starts, asks everybody for a key, and lets nobody in until storage is there
+    except Unavailable as error:  # it starts, asks everybody for a key, and lets nobody in until it knows
         log.warning("whether there are API keys is not known yet", code=error.code, detail=error.message)
         return
     if not has_keys:

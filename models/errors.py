@@ -9,6 +9,7 @@ EarthSynthError
 ├── Malformed               cannot be parsed at all
 ├── UnsupportedFormat       a file whose content is of a kind we do not read
 ├── TooLarge                more bytes than the published limit
+├── TooSlow                 a body that did not come in time
 ├── Unauthorized            no key, or none that is good
 ├── Forbidden               a good key without the scope that this needs
 ├── NotFound                absent, or not yours
@@ -84,6 +85,11 @@ class UnsupportedFormat(EarthSynthError):
 
 class TooLarge(EarthSynthError):
     default_code = "too_large"
+
+
+class TooSlow(EarthSynthError):
+    default_code = "request_timeout"
+    retryable = True
 
 
 class Unauthorized(EarthSynthError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -17,7 +18,18 @@ from models.npy import read_npy
 from models.png import read_png
 from models.tiff import read_tiff
 
-_TIFF_STARTS = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+class MaskFormat(StrEnum):
+    PNG = "png"
+    TIFF = "tiff"  # GeoTIFF and BigTIFF too
+    NPY = "npy"
+
+
+_STARTS: Mapping[MaskFormat, tuple[bytes, ...]] = {
+    MaskFormat.PNG: (b"\x89PNG",),
+    MaskFormat.TIFF: (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+"),
+    MaskFormat.NPY: (NPY_MAGIC,),
+}
 
 
 class SampleKind(StrEnum):
@@ -65,14 +77,15 @@ def read_mask_file(data: bytes, *, max_side: int, min_side: int) -> MaskFile:
 
     if not data:
         raise MaskRefused("The file is empty; send a PNG, TIFF or NPY file.", code="empty_file")
-    if data.startswith(b"\x89PNG"):
+    found = next((name for name, starts in _STARTS.items() if data.startswith(starts)), None)
+    if found is MaskFormat.PNG:
         png = read_png(data, check_size)
         return _file(png.samples, png.palette, None, png.warnings)
-    if data.startswith(_TIFF_STARTS):
+    if found is MaskFormat.TIFF:
         tiff = read_tiff(data, min_side=min_side, max_side=max_side)
         file = _file(tiff.samples, tiff.palette, tiff.nodata, tiff.warnings)
         return replace(file, georeference=tiff.georeference)
-    if data.startswith(NPY_MAGIC):
+    if found is MaskFormat.NPY:
         return _file(read_npy(data, check_size), None, None, ())
     raise UnsupportedFormat(f"The file {describe(data)}; send the mask as PNG, TIFF or NPY.")
 

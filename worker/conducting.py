@@ -23,7 +23,7 @@ from worker.lease import Lease, LeaseLost
 from worker.logs import get_logger
 from worker.mask_set_manifest import LABEL_SHARE, find_mask_set, iterate
 from worker.pages import write_pages
-from worker.queue import LEASES, job_of
+from worker.queue import job_of
 from worker.retrying import retry_plan
 from worker.rounds import Planned, Round, last_round, open_round
 from worker.run import Resources, Run
@@ -36,6 +36,7 @@ from worker.selection import (
     tries_of,
 )
 from worker.store import progress_key, reachable
+from worker.turns import LEASES
 from worker.window import begin_counting, unfinished
 
 log = get_logger(__name__)

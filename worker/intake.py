@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from models.errors import Conflict, NotFound, Overloaded
+from models.errors import Conflict, NotFound
 from models.masks import DecodedMask, decode_mask
 from worker import mask_records
+from worker.admission import check_depth, check_place, one_of_the_open
 from worker.jobs import (
     NOTHING_OWN,
     Counts,
@@ -24,7 +25,7 @@ from worker.jobs import (
 from worker.known_masks import KnownMasks
 from worker.layout import JOB_ID
 from worker.mask_records import MaskCategory, MaskRecord, read_mask
-from worker.queue import depth, enqueue, queue_of, withdraw
+from worker.queue import enqueue, queue_of, withdraw
 from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
 from worker.storage import Storage
@@ -83,7 +84,7 @@ class Intake:
         A job whose id was stored before is as it was accepted then. Raises Overloaded; InvalidInput for a webhook
         that may not be called.
         """
-        self.check_room(JobKind(spec.kind))
+        check_depth(self.settings, self.store, tenant, JobKind(spec.kind))
         told, said = self.webhooks.accept(tenant, spec.webhook) if self.webhooks else ((), ())
         job = self.draft(
             tenant,
@@ -96,7 +97,8 @@ class Intake:
             retried_from=retried_from,
             webhooks=told,
         )
-        job = store_request(self.storage, job)
+        with one_of_the_open(self.settings, self.store, job):
+            job = store_request(self.storage, job)
         self.store.create(job)
         enqueue(self.store.redis, job)
         return job
@@ -106,10 +108,10 @@ class Intake:
         if self.webhooks is not None and webhook is not None:
             self.webhooks.check(tenant, webhook.url, pointer="/webhook/url")
 
-    def check_room(self, kind: JobKind) -> None:
-        """Raises Overloaded when so many jobs of the kind wait that another would wait too long."""
-        if depth(self.store.redis, queue_of(kind)) >= self.settings.max_queue_depth:
-            raise Overloaded(f"{self.settings.max_queue_depth} jobs are waiting already. Try again later.")
+    def check_room(self, tenant: str, kind: JobKind) -> None:
+        """Raises Overloaded when the tenant has too many jobs, or so many wait that another would wait too long."""
+        check_place(self.settings, self.store, tenant)
+        check_depth(self.settings, self.store, tenant, kind)
 
     def draft(
         self,

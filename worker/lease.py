@@ -16,28 +16,34 @@ from redis.exceptions import RedisError
 
 from worker.events import APPEND, Event, held_key, log_key, publish
 from worker.logs import get_logger
-from worker.queue import LEASES, entry_key, job_of
+from worker.queue import job_of
 from worker.store import cancel_key, progress_key, reachable, record_key, round_key
+from worker.turns import LEASES, LINES, entry_key
 
 log = get_logger(__name__)
 
 _NOW = "local t = redis.call('TIME'); local now = tonumber(t[1]) + tonumber(t[2]) / 1e6\n"
 _TAKE = (
     _NOW
+    + LINES
     + """
 -- KEYS: leases, queue ; ARGV: owner, lease seconds -> {entry id, token}; entries that need no run are dropped
+local queue = string.sub(KEYS[2], 10)
 while true do
-  local id = redis.call('LPOP', KEYS[2])
+  local id, tenant, number = redis.call('LPOP', KEYS[2]), nil, nil
+  if not id then id, tenant, number = pop(queue) end
   if not id then return false end
-  local status = redis.call('HGET', 'es:job:' .. string.match(id, '^[^-]+'), 'status')
+  local status = redis.call('HGET', 'es:job:' .. (string.match(id, '^[^-]+') or ''), 'status')
   if redis.call('EXISTS', 'rq:job:' .. id) == 1 and (status == 'queued' or status == 'running')
      and not redis.call('ZSCORE', KEYS[1], id) then
+    if tenant then served(queue, tenant, number) end
     local token = redis.call('INCR', 'es:fence:' .. id)
     redis.call('EXPIRE', 'es:fence:' .. id, 2592000)
     redis.call('HSET', 'es:lease:' .. id, 'owner', ARGV[1], 'token', token, 'queue', KEYS[2])
     redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), id)
     return {id, token}
   end
+  if tenant then go(queue, tenant) end
 end
 """
 )

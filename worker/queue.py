@@ -3,6 +3,8 @@
 An entry is a job id and a task's name in JSON, nothing else. Its own id says which step of the job it is: the job's
 id alone begins it, `…-002-000015` is shard 15 of round 2, `…-end-002` closes round 2, `…-cancel` ends it early.
 
+Where an entry waits, and when its turn comes, is decided in `worker/turns.py`.
+
 RQ resolves a job's function by import path, so whoever
 can write to Redis could name `os.system`; our Job class looks the name up in a table instead and imports nothing.
 """
@@ -10,13 +12,14 @@ can write to Redis could name `os.system`; our Job class looks the name up in a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from redis import Redis
-from rq import Queue
-from rq.exceptions import DuplicateJobError
 from rq.job import Job as RqJob
+from rq.job import JobStatus as RqStatus
+from rq.utils import now as rq_now
 
+from worker import turns
 from worker.jobs import Job, JobKind
 from worker.store import reachable
 
@@ -31,14 +34,6 @@ TASKS: Mapping[JobKind, str] = {
 SHARD_TASK = "worker.tasks.make_shard"
 
 KEEP_SECONDS = 86_400  # RQ's own hash of an ended entry: long enough that a late duplicate is refused
-
-_WITHDRAW = """
--- KEYS: queue, entry hash, leases ; ARGV: entry id -> 1 when it was still waiting and is gone now
-if redis.call('ZSCORE', KEYS[3], ARGV[1]) then return 0 end
-local n = redis.call('LREM', KEYS[1], 0, ARGV[1])
-if n > 0 then redis.call('DEL', KEYS[2]) return 1 end
-return 0
-"""
 
 
 class AllowListJob(RqJob):  # type: ignore[misc]  # rq is not typed
@@ -60,57 +55,63 @@ def queue_of(kind: JobKind) -> str:
     return TRAINING_QUEUE if kind is JobKind.TRAINING else QUEUE_NAME
 
 
-def make_queue(redis: Redis, name: str = QUEUE_NAME) -> Queue:
-    queue = Queue(name, connection=redis, job_class=AllowListJob, serializer="json")
-    queue.redis_server_version = (6, 2, 0)  # what we ask for at least; RQ would ask Redis at every entry
-    return queue
-
-
 def enqueue(redis: Redis, job: Job) -> bool:
     """Queues the job once; False when it is queued or running already. Atomic, so a lost reply may be repeated."""
-    return enqueue_entry(redis, job.id, TASKS[job.kind], queue=queue_of(job.kind))
+    return enqueue_entry(redis, job, job.id, TASKS[job.kind])
 
 
-def enqueue_entry(
-    redis: Redis, entry_id: str, task: str, *, first: bool = False, queue: str = QUEUE_NAME
-) -> bool:
-    """Queues one step of a job once; `first`: before everything that waits."""
+def enqueue_entry(redis: Redis, job: Job, entry_id: str, task: str, *, first: bool = False) -> bool:
+    """Queues one step of the job once, in its tenant's line; `first`: before everything that waits."""
+    queue = queue_of(job.kind)
+    entry = AllowListJob.create(
+        task,
+        args=(job.id,),
+        id=entry_id,
+        connection=redis,
+        serializer="json",
+        origin=queue,
+        status=RqStatus.QUEUED,
+        timeout=-1,  # no SIGALRM inside torch; the supervisor watches progress instead
+        result_ttl=KEEP_SECONDS,
+        failure_ttl=KEEP_SECONDS,
+        description=entry_id,
+    )
+    entry.enqueued_at = rq_now()
     with reachable():
-        try:
-            make_queue(redis, queue).enqueue_call(
-                task,
-                args=(job_of(entry_id),),
-                job_id=entry_id,
-                unique=True,
-                at_front=first,
-                timeout=-1,  # no SIGALRM inside torch; the supervisor watches progress instead
-                result_ttl=KEEP_SECONDS,
-                failure_ttl=KEEP_SECONDS,
-                description=entry_id,
-            )
-        except DuplicateJobError:
-            return False
-    return True
+        return turns.add(redis, queue, entry_id, job.tenant, entry.to_dict(), first=first)
+
+
+def queue_again(redis: Redis, job: Job, entry_id: str, task: str) -> bool:
+    """Queues one step of the job if it neither waits nor is leased; says whether it did."""
+    with reachable():
+        joined = turns.rejoin(redis, queue_of(job.kind), entry_id, job.tenant)
+    return enqueue_entry(redis, job, entry_id, task) if joined is None else joined
 
 
 def withdraw(redis: Redis, entry_id: str, queue: str = QUEUE_NAME) -> bool:
     """Takes a waiting entry out of the queue; False when no entry is waiting."""
     with reachable():
-        return bool(redis.eval(_WITHDRAW, 3, queue_key(queue), entry_key(entry_id), LEASES, entry_id))
+        return turns.remove(redis, queue, entry_id)
 
 
 def depth(redis: Redis, queue: str = QUEUE_NAME) -> int:
+    """How many entries wait."""
+    return depths(redis, "", queue)[0]
+
+
+def depths(redis: Redis, tenant: str, queue: str = QUEUE_NAME) -> tuple[int, int]:
+    """How many entries wait, and how many of them are the tenant's."""
     with reachable():
-        length: Any = redis.llen(queue_key(queue))
-    return int(length)
+        return turns.lengths(redis, queue, tenant)
 
 
 def position(redis: Redis, job_id: str, queue: str = QUEUE_NAME) -> int | None:
-    """How many entries go before this one (0: next), or None when it is not waiting."""
+    """How many entries go before this one (0: next), or None when it is not waiting.
+
+    Counted by turns among the entries that wait now: a tenant that comes later may get a turn before it too.
+    """
     with reachable():
-        # looked for from the end: most are asked about when they have just come
-        found: Any = redis.lpos(queue_key(queue), job_id, rank=-1)
-    return None if found is None else int(found)
+        return turns.place(redis, queue, job_id)
 
 
 def job_of(entry_id: str) -> str:
@@ -134,14 +135,3 @@ def shard_of(entry_id: str) -> tuple[int, int] | None:
     _, _, rest = entry_id.partition("-")
     round_number, _, shard = rest.partition("-")
     return (int(round_number), int(shard)) if round_number.isdecimal() and shard.isdecimal() else None
-
-
-LEASES = "es:leases"  # zset: entry id → when its lease runs out, by Redis' own clock
-
-
-def queue_key(name: str = QUEUE_NAME) -> str:
-    return f"rq:queue:{name}"
-
-
-def entry_key(entry_id: str) -> str:
-    return f"rq:job:{entry_id}"

@@ -12,17 +12,14 @@ from worker.layout import JOB_ID, TENANT, jobs_prefix
 from worker.lease import give_back, starts_that_count
 from worker.logs import get_logger
 from worker.queue import (
-    LEASES,
-    QUEUE_NAME,
     SHARD_TASK,
     TASKS,
     cancel_entry,
     end_entry,
     enqueue,
-    enqueue_entry,
-    entry_key,
     job_of,
-    queue_key,
+    position,
+    queue_again,
     queue_of,
     shard_entry,
     shard_of,
@@ -32,20 +29,13 @@ from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, cancel_key, reachable
 from worker.tombstones import read_tombstone
+from worker.turns import LEASES
 from worker.window import advance, give_up_shard, unfinished
 
 log = get_logger(__name__)
 
 _SCANNED = "es:scanned"  # when storage was last listed; absent: this Redis has never seen the jobs S3 holds
 _OVERLAP = timedelta(minutes=2)  # for requests in flight at the last listing, and for clocks that differ
-
-_STRANDED = """
--- KEYS: queue, entry, leases ; ARGV: entry id -> 1 when the entry exists but waits nowhere (it is queued again)
-if redis.call('EXISTS', KEYS[2]) == 0 then return -1 end
-if redis.call('ZSCORE', KEYS[3], ARGV[1]) or redis.call('LPOS', KEYS[1], ARGV[1]) then return 0 end
-redis.call('RPUSH', KEYS[1], ARGV[1])
-return 1
-"""
 
 
 def give_back_lost(redis: Redis, store: Store, storage: Storage, settings: Settings, owner: str = "") -> None:
@@ -117,12 +107,11 @@ def _unstrand(redis: Redis, store: Store, storage: Storage, settings: Settings, 
     if job.kind is JobKind.DATASET:
         return _unstrand_dataset(redis, job)
     attempts = len(job.attempts)
-    queue = queue_of(job.kind)
     is_exhausted = starts_that_count(redis, job_id, attempts) >= settings.max_attempts
-    if is_exhausted and not _waits(redis, job_id, queue):
+    if is_exhausted and not _waits(redis, job):
         give_up(store, storage, job_id, attempts)
         return 0
-    return _queue_again(redis, job_id, TASKS[job.kind], queue)
+    return _queue_again(redis, job, job_id, TASKS[job.kind])
 
 
 def _unstrand_dataset(redis: Redis, job: Job) -> int:
@@ -130,33 +119,29 @@ def _unstrand_dataset(redis: Redis, job: Job) -> int:
     with reachable():
         canceled: Any = redis.exists(cancel_key(job.id))
     if canceled and job.status is not JobStatus.QUEUED:
-        return _queue_again(redis, cancel_entry(job.id), TASKS[job.kind])
+        return _queue_again(redis, job, cancel_entry(job.id), TASKS[job.kind])
     state = unfinished(redis, job.id)
     if state is None:  # not begun, or Redis was lost: the conductor finds out
-        return _queue_again(redis, job.id, TASKS[job.kind])
+        return _queue_again(redis, job, job.id, TASKS[job.kind])
     number, shards, complete = state
     if complete:
-        return _queue_again(redis, end_entry(job.id, number), TASKS[job.kind])
+        return _queue_again(redis, job, end_entry(job.id, number), TASKS[job.kind])
     if not shards:  # the window is empty: whoever should have filled it died
         advance(redis, job, number)
         return 1
-    return sum(_queue_again(redis, shard_entry(job.id, number, shard), SHARD_TASK) for shard in shards)
+    return sum(_queue_again(redis, job, shard_entry(job.id, number, shard), SHARD_TASK) for shard in shards)
 
 
-def _queue_again(redis: Redis, entry_id: str, task: str, queue: str = QUEUE_NAME) -> int:
+def _queue_again(redis: Redis, job: Job, entry_id: str, task: str) -> int:
     """Queues the entry if it neither waits nor is leased; returns 1 if so."""
-    with reachable():
-        keys = [queue_key(queue), entry_key(entry_id), LEASES]
-        outcome: Any = redis.register_script(_STRANDED)(keys=keys, args=[entry_id])
-    if outcome == -1:
-        return int(enqueue_entry(redis, entry_id, task, queue=queue))
-    if outcome == 1:
+    queued = queue_again(redis, job, entry_id, task)
+    if queued:
         log.warning("stranded entry queued again", entry=entry_id)
-    return int(outcome)
+    return int(queued)
 
 
-def _waits(redis: Redis, job_id: str, queue: str) -> bool:
-    """Whether the entry is in the queue or leased."""
+def _waits(redis: Redis, job: Job) -> bool:
+    """Whether the job's entry is in the queue or leased."""
     with reachable():
-        leased: Any = redis.zscore(LEASES, job_id)
-        return leased is not None or redis.lpos(queue_key(queue), job_id) is not None
+        leased: Any = redis.zscore(LEASES, job.id)
+    return leased is not None or position(redis, job.id, queue_of(job.kind)) is not None

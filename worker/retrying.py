@@ -114,7 +114,7 @@ def _nothing(job: Job) -> Conflict:
 
 def _retry_training(intake: Intake, registry: ModelRegistry, job: Job, changes: dict[str, Any]) -> Job:
     spec = TrainingSpec.model_validate(job.request)
-    intake.check_room(JobKind.TRAINING)
+    intake.check_room(job.tenant, JobKind.TRAINING)
     version = registry.reserve(job.tenant, spec.name, changes["job_id"], new_version=True)
     has_checkpoint = next(intake.storage.keys(checkpoints_prefix(job.tenant, job.id)), None) is not None
     again = spec.model_copy(

@@ -7,8 +7,18 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Literal
 
+from limits import parse_many
 from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def _rate_notation(text: str) -> str:
+    if text:
+        parse_many(text)  # raises ValueError
+    return text
+
+
+RateNotation = Annotated[str, AfterValidator(_rate_notation)]
 
 
 class Settings(BaseSettings):
@@ -74,16 +84,35 @@ class Settings(BaseSettings):
         None, description="thresholds made by `earthsynth calibrate`; empty: nano's own, none for earthsynth"
     )
 
-    max_upload_bytes: int = Field(33_554_432, description="largest request body")
+    max_json_bytes: int = Field(8_388_608, ge=1024, description="largest JSON body")
+    max_upload_bytes: int = Field(33_554_432, ge=1024, description="largest form with one picture or mask")
     max_archive_bytes: int = Field(536_870_912, description="largest zip of masks or of training pairs")
     max_archive_entries: int = Field(10_000, ge=1, description="files in one zip, or in one import")
     max_mask_side: int = Field(4096, description="largest mask width or height, pixels")
-    max_queue_depth: int = Field(1000, ge=1, description="queued jobs above which the API answers 429")
     max_concurrent_requests: int = Field(
         12, ge=1, description="requests that an API process works on at a time"
     )
     max_waiting_requests: int = Field(
         128, ge=0, description="requests that wait for their turn in it; more are answered 429 at once"
+    )
+    body_seconds: float = Field(
+        30.0, gt=0, description="a request body that stands still for so long is answered 408"
+    )
+    min_body_bytes_per_second: int = Field(
+        16_384, ge=1, description="a body that comes more slowly, but for the first body_seconds, too"
+    )
+    rate_limit: RateNotation = Field(
+        "", description="requests a key may make, as `600/minute` or `20/second;600/minute`; empty: no limit"
+    )
+    create_rate_limit: RateNotation = Field(
+        "", description="the same, of requests that make something (201, 202); empty: no limit"
+    )
+    max_queue_depth: int = Field(10_000, ge=1, description="queued jobs above which the API answers 429")
+    max_tenant_queue_depth: int = Field(
+        1000, ge=1, description="queued jobs of one tenant above which the API answers him 429"
+    )
+    max_concurrent_jobs: int = Field(
+        0, ge=0, description="jobs of one tenant that may be queued or running at once; 0: no limit"
     )
 
     lease_seconds: float = Field(15.0, gt=0, description="a worker that is silent this long has lost its job")

@@ -38,7 +38,7 @@ _CREATE = (
     + PLAN
     + _COUNT
     + """
--- KEYS: record, open, index, log, gone, index of the custom id, usage
+-- KEYS: record, open, index, log, gone, index of the custom id, usage, open of the tenant
 -- ARGV: id, doc, revision, status, ended, created, event, kind, has a custom id, deliveries,
 -- then names and amounts of usage
 if redis.call('EXISTS', KEYS[1]) == 1 or redis.call('EXISTS', KEYS[5]) == 1 then return 0 end
@@ -47,7 +47,9 @@ redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[3], 'status', ARGV[
 redis.call('ZADD', KEYS[3], 0, ARGV[1])
 if ARGV[9] == '1' then redis.call('ZADD', KEYS[6], 0, ARGV[1]) end
 if ARGV[5] == '1' then count(KEYS[7], ARGV, 11) end
-if ARGV[5] == '0' then redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1]) end
+if ARGV[5] == '0' then
+  redis.call('ZADD', KEYS[2], ARGV[6], ARGV[1]); redis.call('ZADD', KEYS[8], ARGV[6], ARGV[1])
+end
 append(KEYS[4], ARGV[1], 'status', ARGV[7])
 return 1
 """
@@ -57,12 +59,13 @@ _SWAP = (
     + PLAN
     + _COUNT
     + """
--- KEYS: record, open, log, held, round, reports, usage
+-- KEYS: record, open, log, held, round, reports, usage, open of the tenant
 -- ARGV: id, doc, revision expected, revision new, status, ended, event or '', deliveries,
 -- then names and amounts of usage
 if redis.call('HGET', KEYS[1], 'revision') ~= ARGV[3] then return 0 end
 plan(ARGV[8])
 redis.call('HSET', KEYS[1], 'doc', ARGV[2], 'revision', ARGV[4], 'status', ARGV[5])
+if ARGV[6] == '1' then redis.call('ZREM', KEYS[8], ARGV[1]) end
 if ARGV[6] == '1' and redis.call('ZREM', KEYS[2], ARGV[1]) == 1 then count(KEYS[7], ARGV, 9) end
 if ARGV[7] ~= '' then
   release(KEYS[3], ARGV[1], KEYS[4], KEYS[5], KEYS[6])
@@ -121,6 +124,7 @@ class Store:
                     _gone_key(job.id),
                     index_key(job.tenant, job.custom_id),
                     usage_key(job),
+                    open_key(job.tenant),
                 ],
                 args=[
                     job.id,
@@ -163,6 +167,7 @@ class Store:
                         round_key(job_id),
                         progress_key(job_id),
                         usage_key(changed),
+                        open_key(job.tenant),
                     ],
                     args=[
                         job_id,
@@ -186,6 +191,7 @@ class Store:
             pipe.set(_gone_key(job.id), "1", ex=_GONE_SECONDS)
             pipe.set(cancel_key(job.id), "1", ex=_GONE_SECONDS)
             pipe.zrem(OPEN, job.id)
+            pipe.zrem(open_key(job.tenant), job.id)
             pipe.zrem(index_key(job.tenant), job.id)
             pipe.zrem(index_key(job.tenant, job.custom_id), job.id)
             pipe.delete(
@@ -327,6 +333,11 @@ def usage_key(job: Job) -> str:
 
 def usage_day_key(tenant: str, day: date) -> str:
     return f"es:usage:{tenant}:{day.isoformat()}"
+
+
+def open_key(tenant: str) -> str:
+    """Zset: job id → creation time of the tenant's jobs that have not ended (worker/admission.py)."""
+    return f"es:open:{tenant}"
 
 
 def _gone_key(job_id: str) -> str:

@@ -60,7 +60,7 @@ def submit_training(
     job_id: str,
 ) -> Job:
     """Accepts the training. Raises InvalidInput (invalid_model_name), Conflict (model_name_in_use), Overloaded."""
-    intake.check_room(JobKind.TRAINING)
+    intake.check_room(tenant, JobKind.TRAINING)
     version = registry.reserve(tenant, asked.name, job_id, new_version=asked.new_version)
     spec = training_spec(asked, resolved, version)
     made = ModelRef(name=asked.name, version=version, sha256=None)

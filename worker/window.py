@@ -90,9 +90,9 @@ def advance(redis: Redis, job: Job, round_number: int, result: ShardResult | Non
         return
     done, total, *following = (int(number) for number in answer)
     for number in following:
-        enqueue_entry(redis, shard_entry(job.id, round_number, number), SHARD_TASK)
+        enqueue_entry(redis, job, shard_entry(job.id, round_number, number), SHARD_TASK)
     if done == total:
-        enqueue_entry(redis, end_entry(job.id, round_number), TASKS[job.kind], first=True)
+        enqueue_entry(redis, job, end_entry(job.id, round_number), TASKS[job.kind], first=True)
 
 
 def unfinished(redis: Redis, job_id: str) -> tuple[int, list[int], bool] | None:
@@ -131,7 +131,7 @@ def withdraw_shards(redis: Redis, job: Job) -> None:
         number, shards, _ = state
         for shard in shards:
             withdraw(redis, shard_entry(job.id, number, shard))
-    enqueue_entry(redis, cancel_entry(job.id), TASKS[job.kind], first=True)
+    enqueue_entry(redis, job, cancel_entry(job.id), TASKS[job.kind], first=True)
 
 
 def finished_shards(redis: Redis, job_id: str) -> tuple[int, int]:

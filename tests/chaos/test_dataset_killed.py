@@ -18,8 +18,8 @@ from deploy.localstack import LocalStack
 from tests.chaos.checker import Delivered, check_dataset, wait_for
 from tests.conftest import QUICK, settings_of
 from tests.pictures import png, road_and_buildings
-from worker.queue import LEASES
 from worker.storage import Storage
+from worker.turns import LEASES
 
 CHAOS = {"EARTHSYNTH_SHARD_IMAGES": "2", "EARTHSYNTH_BATCH_SIZE": "1", "EARTHSYNTH_MAX_ATTEMPTS": "5"}
 MASKS, SAMPLES = 6, 2

@@ -13,6 +13,7 @@ from redis import Redis
 from models.errors import Conflict, InvalidInput, ModelUnavailable, Unavailable
 from models.rfilter.rules import Policy
 from tests.worker.datasets import BAD, GOOD, Steps
+from tests.worker.lines import lose_queue, waiting
 from tests.worker.records import make_job
 from tests.worker.test_lease import take
 from worker import conducting
@@ -21,7 +22,7 @@ from worker.jobs import Job, JobStatus, Made
 from worker.lease import Canceled
 from worker.lease_worker import LeaseQueue
 from worker.pages import read_pages
-from worker.queue import depth, enqueue, queue_key, shard_of
+from worker.queue import depth, enqueue, position, shard_of
 from worker.reconcile import give_back_lost, reconcile
 from worker.results import read_result, read_samples
 from worker.rounds import (
@@ -164,12 +165,12 @@ def test_a_redis_lost_whole_in_the_middle(steps: Steps) -> None:
 def test_a_step_that_waits_nowhere_is_found(steps: Steps) -> None:
     job = steps.submit({ROAD}, {TREE}, samples_per_mask=2)
     steps.one()
-    steps.redis.delete(queue_key())  # the shard's entry is gone, its hash is there
+    lose_queue(steps.redis)  # the shard's entry is gone, its hash is there
     assert reconcile(steps.redis, steps.store, steps.storage, steps.settings) == 1
     assert reconcile(steps.redis, steps.store, steps.storage, steps.settings) == 0
     steps.one()
     steps.one()
-    steps.redis.delete(queue_key())  # now the step that closes the round
+    lose_queue(steps.redis)  # now the step that closes the round
     assert reconcile(steps.redis, steps.store, steps.storage, steps.settings) == 1
     steps.all()
     assert job_of(steps, job).status is JobStatus.SUCCEEDED
@@ -184,10 +185,8 @@ def test_jobs_take_turns(steps: Steps) -> None:
     picture = make_job(1)
     steps.store.create(picture)
     enqueue(steps.redis, picture)
-    ahead = steps.redis.lpos(queue_key(), picture.id)
-    assert ahead == 2
-    waiting = [entry.decode().partition("-")[0] for entry in steps.redis.lrange(queue_key(), 0, 1)]  # type: ignore[union-attr]
-    assert set(waiting) == {first.id, second.id}
+    assert position(steps.redis, picture.id) == 2
+    assert {entry.partition("-")[0] for entry in waiting(steps.redis)[:2]} == {first.id, second.id}
 
 
 def test_a_rejected_try_is_repeated_and_recorded(steps: Steps) -> None:
@@ -509,8 +508,7 @@ def test_exports_that_were_asked_for_are_made_whoever_dies(
     assert reconcile(steps.redis, steps.store, steps.storage, steps.settings) == 0
     selection = current_selection(steps.storage, job)
     assert selection is not None
-    waiting = {entry.decode() for entry in steps.redis.lrange(queue_key(), 0, -1)}  # type: ignore[union-attr]
-    assert waiting == set(selection.exports) == set(exports_of(steps.storage, job))
+    assert set(waiting(steps.redis)) == set(selection.exports) == set(exports_of(steps.storage, job))
 
 
 def test_refiltering_goes_there_and_back(steps: Steps) -> None:

@@ -8,15 +8,17 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from rq import Queue
 
 from tests.worker.records import make_job
 from worker import queue
 from worker.jobs import Job, JobStatus
 from worker.lease import Canceled, Lease, LeaseLost, give_back
 from worker.lease_worker import LeaseQueue, LeaseWorker
-from worker.queue import QUEUE_NAME, AllowListJob, enqueue, make_queue
+from worker.queue import QUEUE_NAME, AllowListJob, enqueue
 from worker.settings import Settings
 from worker.store import Store, cancel_key, connect
+from worker.turns import LEASES
 
 
 @pytest.fixture
@@ -133,7 +135,8 @@ def test_a_function_by_import_path_is_not_run(redis: Redis, tmp_path: Any, store
     canary = tmp_path / "canary"
     job = make_job()
     store.create(job)
-    make_queue(redis).enqueue_call("os.mkdir", args=(str(canary),), job_id=job.id, timeout=-1)
+    rq_queue = Queue(QUEUE_NAME, connection=redis, serializer="json")
+    rq_queue.enqueue_call("os.mkdir", args=(str(canary),), job_id=job.id, timeout=-1)
     worker = LeaseWorker([QUEUE_NAME], name="w1", connection=redis, beat=redis)
     worker.work(burst=True, logging_level="CRITICAL")
     assert not canary.exists()
@@ -145,7 +148,7 @@ def test_a_worker_runs_the_table_and_releases_its_lease(queued: Job, redis: Redi
     worker = LeaseWorker([QUEUE_NAME], name="w1", connection=redis, beat=redis)
     worker.work(burst=True, logging_level="CRITICAL")
     assert ran == [queued.id]
-    assert redis.zcard(queue.LEASES) == 0
+    assert redis.zcard(LEASES) == 0
 
 
 def test_a_worker_has_one_queue(redis: Redis) -> None:
