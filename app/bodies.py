@@ -10,21 +10,22 @@ from typing import BinaryIO, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
 
+from app.json_bodies import from_json
+from app.multipart import read_form
 from models.errors import FieldError, InvalidInput, UnsupportedFormat
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_MAX_FIELDS = 100
-_MAX_FIELD_BYTES = 65_536
+_CHARSETS = {"", "utf-8", "utf8"}
 
 
 async def parse_json(request: Request, model: type[_Model]) -> _Model:
     """The validated body, which must be JSON. Raises UnsupportedFormat (415) for another type."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if _media_type(request) != "application/json":
         raise UnsupportedFormat("Send the body as application/json.", code="unsupported_media_type")
-    return model.model_validate_json(await request.body(), strict=True)
+    return from_json(model, await request.body())
 
 
 async def parse_body(
@@ -35,14 +36,14 @@ async def parse_body(
     `file` names the one file part; `lists` the fields that may be repeated or separated by commas in a form.
     Numbers in JSON must be numbers; in a form all values are text. Raises UnsupportedFormat (415) for another type.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(request)
     if kind == "application/json":
-        return model.model_validate_json(await request.body(), strict=True), None
+        return from_json(model, await request.body()), None
     if kind != "multipart/form-data":
         raise UnsupportedFormat(
             "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
         )
-    async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+    async with read_form(request) as form:
         data = await _file_bytes(form, file)
         return model.model_validate(_fields(form, file, lists)), data
 
@@ -55,17 +56,25 @@ async def parse_upload(
 
     Raises UnsupportedFormat (415) for another type.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(request)
     if kind == "application/json":
-        yield model.model_validate_json(await request.body(), strict=True), None
+        yield from_json(model, await request.body()), None
     elif kind == "multipart/form-data":
-        async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+        async with read_form(request) as form:
             fields, file = _upload_parts(form)
             yield model.model_validate(fields), file
     else:
         raise UnsupportedFormat(
             "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
         )
+
+
+def _media_type(request: Request) -> str:
+    """The body's type, in lower case. Raises UnsupportedFormat for text in another charset than UTF-8."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if options.get(b"charset", b"").decode("latin-1").lower() not in _CHARSETS:
+        raise UnsupportedFormat("Send text as UTF-8.", code="unsupported_media_type")
+    return kind.decode("latin-1")
 
 
 def _upload_parts(form: FormData) -> tuple[dict[str, str], BinaryIO | None]:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry
@@ -16,7 +16,9 @@ from starlette.concurrency import run_in_threadpool
 from app import middleware, problems
 from app.dependencies import AppResources
 from app.doorbell import Doorbell
+from app.hosts import names_for
 from app.openapi import install as install_openapi
+from app.queries import only_known_parameters
 from app.routes import (
     catalog,
     datasets,
@@ -82,15 +84,17 @@ def create_app(config: Settings | None = None) -> FastAPI:
         summary="Synthetic satellite pictures with exact labels, from semantic masks.",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would be written with the request's Host
     )
     problems.install(app)
     middleware.install(
         app,
+        hosts=names_for(config),
         max_body_bytes=config.max_upload_bytes,
         max_form_bytes=dict.fromkeys(("/v1/mask-sets", "/v1/training-sets"), config.max_archive_bytes),
     )
+    app.include_router(health.router)
     for module in (
-        health,
         catalog,
         models,
         masks,
@@ -105,7 +109,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         usage,
         workers,
     ):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
     install_openapi(app)
     return app
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.hosts import HostCheck, HostNames
 from app.problems import answer, problem_of
 from models.errors import TooLarge
 
@@ -78,9 +79,12 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"The body is larger than {limit} bytes, the limit of this service.")
 
 
-def install(app: FastAPI, *, max_body_bytes: int, max_form_bytes: Mapping[str, int]) -> None:
-    """`max_form_bytes`: paths whose forms are streamed to disk, and so have a limit of their own."""
+def install(
+    app: FastAPI, *, hosts: HostNames, max_body_bytes: int, max_form_bytes: Mapping[str, int]
+) -> None:
+    """`hosts`: see HostCheck. `max_form_bytes`: paths whose forms are streamed to disk, with a limit of their own."""
     app.add_middleware(BodyLimit, max_bytes=max_body_bytes, max_form_bytes=max_form_bytes)
+    app.add_middleware(HostCheck, allowed=hosts)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(
         CorrelationIdMiddleware,

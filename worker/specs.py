@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 import unicodedata
 from collections.abc import Collection
@@ -20,6 +19,7 @@ from models.masks import DecodedMask, Encoding, SizePolicy, decode_mask
 from models.model_card import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
 from models.rfilter.rules import Policy, RuleName
 from worker.jobs import OwnData
+from worker.json_text import read_json
 
 MAX_IMAGES = 16
 
@@ -34,7 +34,8 @@ def plain_text(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(plain_text)]
+_NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # published; the function above says why in words
+Text = Annotated[str, AfterValidator(plain_text), Field(json_schema_extra={"pattern": _NO_CONTROLS})]
 
 
 class OnMismatch(StrEnum):
@@ -47,9 +48,9 @@ def json_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return read_json(value)
     except ValueError as error:
-        raise ValueError("must be a JSON object") from error
+        raise ValueError(f"must be a JSON object: {error}") from error
 
 
 class MaskReading(BaseModel):
