@@ -9,13 +9,14 @@ OUT ?= demo
 EVAL_DATA ?= data
 EVAL_OUT ?= evaluation
 ABLATION_OUT ?= ablation
+CONTRACT_SECONDS ?= 600
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format chaos bench eval ablation clean
+.PHONY: help install demo up test check format chaos contract bench eval ablation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -55,6 +56,9 @@ format: $(STAMP) ## Format the code and mend what the linter can
 
 chaos: $(STAMP) ## Run the tests that kill, stop and starve the parts
 	@$(BIN)/python -m pytest -q -m slow tests/chaos
+
+contract: $(STAMP) ## Check the running service against its published document: CONTRACT_SECONDS=600
+	@CONTRACT_SECONDS=$(CONTRACT_SECONDS) $(BIN)/python -m pytest -q -m slow tests/contract
 
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m pytest -q -s -m slow tests/benchmarks

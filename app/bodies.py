@@ -10,23 +10,25 @@ from typing import BinaryIO, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel
+from python_multipart.multipart import parse_options_header
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
+from app.json_bodies import from_json
+from app.multipart import read_form
 from models.errors import FieldError, InvalidInput, TooLarge, UnsupportedFormat
 
 _Model = TypeVar("_Model", bound=BaseModel)
-_MAX_FIELDS = 100
-_MAX_FIELD_BYTES = 65_536
+_CHARSETS = {"", "utf-8", "utf8"}
+_SMALL_BYTES = 65_536  # a body up to here is parsed where it comes in, a larger one in a thread
 _MAX_JSON_COMMAS = 1_000_000  # twice what the largest drawing needs; parsing them takes 0.1 s
 
 
 async def parse_json(request: Request, model: type[_Model]) -> _Model:
     """The validated body, which must be JSON. Raises UnsupportedFormat (415) for another type."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
+    if _media_type(request) != "application/json":
         raise UnsupportedFormat("Send the body as application/json.", code="unsupported_media_type")
-    return model.model_validate_json(await request.body(), strict=True)
+    return await _json(request, model)
 
 
 async def parse_body(
@@ -37,14 +39,14 @@ async def parse_body(
     `file` names the one file part; `lists` the fields that may be repeated or separated by commas in a form.
     Numbers in JSON must be numbers; in a form all values are text. Raises UnsupportedFormat (415) for another type.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(request)
     if kind == "application/json":
         return await _json(request, model), None
     if kind != "multipart/form-data":
         raise UnsupportedFormat(
             "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
         )
-    async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+    async with read_form(request) as form:
         data = await _file_bytes(form, file)
         return model.model_validate(_fields(form, file, lists)), data
 
@@ -56,9 +58,9 @@ async def _json(request: Request, model: type[_Model]) -> _Model:
         raise TooLarge(
             f"The body holds more than {_MAX_JSON_COMMAS} values; a mask has at most 100,000 points."
         )
-    if len(body) < _MAX_FIELD_BYTES:
-        return model.model_validate_json(body, strict=True)
-    return await run_in_threadpool(model.model_validate_json, body, strict=True)
+    if len(body) < _SMALL_BYTES:
+        return from_json(model, body)
+    return await run_in_threadpool(from_json, model, body)
 
 
 @asynccontextmanager
@@ -69,17 +71,25 @@ async def parse_upload(
 
     Raises UnsupportedFormat (415) for another type.
     """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kind = _media_type(request)
     if kind == "application/json":
-        yield model.model_validate_json(await request.body(), strict=True), None
+        yield await _json(request, model), None
     elif kind == "multipart/form-data":
-        async with request.form(max_files=2, max_fields=_MAX_FIELDS, max_part_size=_MAX_FIELD_BYTES) as form:
+        async with read_form(request) as form:
             fields, file = _upload_parts(form)
             yield model.model_validate(fields), file
     else:
         raise UnsupportedFormat(
             "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
         )
+
+
+def _media_type(request: Request) -> str:
+    """The body's type, in lower case. Raises UnsupportedFormat for text in another charset than UTF-8."""
+    kind, options = parse_options_header(request.headers.get("content-type"))
+    if options.get(b"charset", b"").decode("latin-1").lower() not in _CHARSETS:
+        raise UnsupportedFormat("Send text as UTF-8.", code="unsupported_media_type")
+    return kind.decode("latin-1")
 
 
 def _upload_parts(form: FormData) -> tuple[dict[str, str], BinaryIO | None]:

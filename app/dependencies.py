@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import Annotated, Any
 
 from anyio import CapacityLimiter
 from fastapi import Depends, Path, Request
@@ -14,6 +15,7 @@ from app.event_logs import EventLogs
 from app.rate_limits import RateLimits
 from worker.api_keys import KeyRing
 from worker.intake import Intake
+from worker.layout import JOB_ID, MASK_ID
 from worker.registry import ModelRegistry
 from worker.settings import Settings
 from worker.webhook_intake import WebhookIntake
@@ -47,7 +49,12 @@ async def resources(
     return found
 
 
+def id_in_path(description: str, pattern: re.Pattern[str]) -> Any:
+    """A parameter whose form is published and not checked: what has another form is absent, with the same 404."""
+    return Path(description=description, json_schema_extra={"pattern": f"^{pattern.pattern}$"})
+
+
 Resources = Annotated[AppResources, Depends(resources)]
-JobId = Annotated[str, Path(description="job_ and 26 characters", max_length=200)]
-MaskId = Annotated[str, Path(description="msk_ and the sha256 of the stored mask", max_length=200)]
-DatasetId = Annotated[str, Path(description="the data set job's id", max_length=200)]
+JobId = Annotated[str, id_in_path("job_ and 26 characters", JOB_ID)]
+MaskId = Annotated[str, id_in_path("msk_ and the sha256 of the stored mask", MASK_ID)]
+DatasetId = Annotated[str, id_in_path("the data set job's id", JOB_ID)]

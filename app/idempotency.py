@@ -165,6 +165,7 @@ async def once(
             alias="Idempotency-Key",
             description="1 to 255 visible ASCII characters of your own, kept 24 h for your API key: the same key and "
             "request make one job, however often they are sent",
+            json_schema_extra={"pattern": f"^{_KEY.pattern}$"},
         ),
     ] = None,
 ) -> Once:
@@ -173,7 +174,7 @@ async def once(
     if not given:
         return Once(request, response, found, caller, None)
     key = given[0]
-    if len(key) > 2 and key[0] == key[-1] == '"':  # the IETF's draft writes it as a quoted string
+    if len(key) > 1 and key[0] == key[-1] == '"':  # the IETF's draft writes it as a quoted string
         key = key[1:-1]
     if len(given) > 1 or not _KEY.fullmatch(key):
         raise Malformed(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry
@@ -18,7 +18,9 @@ from app.body_limit import BodyLimits
 from app.dependencies import AppResources
 from app.doorbell import Doorbell
 from app.event_logs import EventLogs
+from app.hosts import names_for
 from app.openapi import install as install_openapi
+from app.queries import only_known_parameters
 from app.rate_limits import RateLimits
 from app.routes import (
     capabilities,
@@ -108,6 +110,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         summary="Synthetic satellite pictures with exact labels, from semantic masks.",
         lifespan=lifespan,
         redoc_url=None,
+        redirect_slashes=False,  # a redirect would be written with the request's Host
     )
     problems.install(app)
     middleware.install(
@@ -120,11 +123,12 @@ def create_app(config: Settings | None = None) -> FastAPI:
             seconds=config.body_seconds,
             bytes_per_second=config.min_body_bytes_per_second,
         ),
+        hosts=names_for(config),
         max_concurrent_requests=config.max_concurrent_requests,
         max_waiting_requests=config.max_waiting_requests,
     )
+    app.include_router(health.router)
     for module in (
-        health,
         capabilities,
         catalog,
         models,
@@ -142,7 +146,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         webhooks,
         workers,
     ):
-        app.include_router(module.router)
+        app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
     install_openapi(app)
     return app
 

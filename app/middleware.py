@@ -12,6 +12,7 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.body_limit import BodyLimit, BodyLimits
+from app.hosts import HostCheck, HostNames
 from app.shedding import Door
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -41,10 +42,17 @@ class AnswerHeaders:
 
 
 def install(
-    app: FastAPI, *, body_limits: BodyLimits, max_concurrent_requests: int, max_waiting_requests: int
+    app: FastAPI,
+    *,
+    body_limits: BodyLimits,
+    hosts: HostNames,
+    max_concurrent_requests: int,
+    max_waiting_requests: int,
 ) -> None:
+    """`hosts`: see HostCheck."""
     app.add_middleware(BodyLimit, limits=body_limits)
     app.add_middleware(Door, limit=max_concurrent_requests, waiting=max_waiting_requests)
+    app.add_middleware(HostCheck, allowed=hosts)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(
         CorrelationIdMiddleware,

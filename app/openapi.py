@@ -11,6 +11,13 @@ from app.problems import Problem
 from app.shedding import NEVER_REFUSED
 
 Answers = dict[int | str, dict[str, Any]]
+# Whoever needs a key may lack it, or its scope; come too often; and misspell a parameter.
+_OF_EVERY_CALLER = {
+    401: "Unauthorized",
+    403: "Forbidden",
+    422: "Unprocessable Content",
+    429: "Too Many Requests",
+}
 
 
 def refusals(*statuses: int) -> Answers:
@@ -34,7 +41,8 @@ def body_of(model: type[BaseModel], *, file: str) -> dict[str, Any]:
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs", {})
     properties = {name: _inlined(field, definitions) for name, field in schema["properties"].items()}
-    form = properties | {file: {"type": "string", "format": "binary"}}
+    texts = {name: _without_null(field) for name, field in properties.items()}  # a form cannot say null
+    form = texts | {file: {"type": "string", "format": "binary"}}
     shape = {"type": "object", "additionalProperties": False}
     return {
         "requestBody": {
@@ -65,6 +73,8 @@ def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
         name = str(node.get("$ref", "")).rpartition("/")[2]
         if name in definitions:
             return _inlined(definitions[name], definitions)
+        if "patternProperties" in node:  # pydantic means that other names are refused, and does not say so
+            node = node | {"additionalProperties": False}
         return {key: _inlined(value, definitions) for key, value in node.items()}
     if isinstance(node, list):
         return [_inlined(value, definitions) for value in node]
@@ -74,6 +84,14 @@ def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
 def _problem(title: str) -> dict[str, Any]:
     schema = {"$ref": "#/components/schemas/Problem"}
     return {"description": title, "content": {"application/problem+json": {"schema": schema}}}
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of a parameter, which is absent rather than null."""
+    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) != 1:
+        return schema
+    return {key: value for key, value in schema.items() if key != "anyOf"} | kinds[0]
 
 
 def install(app: FastAPI) -> None:
@@ -89,12 +107,8 @@ def install(app: FastAPI) -> None:
             for operation in path.values():
                 if name not in NEVER_REFUSED:
                     operation["responses"].setdefault("429", _problem("Too Many Requests"))
-                if "security" in operation:  # whoever needs a key may lack it, or its scope
-                    for status, title in (
-                        (401, "Unauthorized"),
-                        (403, "Forbidden"),
-                        (429, "Too Many Requests"),
-                    ):
+                if "security" in operation:
+                    for status, title in _OF_EVERY_CALLER.items():
                         operation["responses"].setdefault(str(status), _problem(title))
                 if "requestBody" in operation:
                     for status, title in ((408, "Request Timeout"), (413, "Content Too Large")):
@@ -102,6 +116,11 @@ def install(app: FastAPI) -> None:
                 for status, answer in list(operation["responses"].items()):
                     if "HTTPValidationError" in str(answer):
                         operation["responses"][status] = _problem("Unprocessable Content")
+                ok = operation["responses"].get("200", {}).get("content", {})
+                if "text/event-stream" in ok:  # a stream of events is no string, as FastAPI has it
+                    ok["text/event-stream"] = {}
+                for parameter in operation.get("parameters", ()):
+                    parameter["schema"] = _without_null(parameter["schema"])
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change the document

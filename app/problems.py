@@ -10,6 +10,7 @@ from asgi_correlation_id import correlation_id
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
@@ -140,7 +141,7 @@ async def _ours(request: Request, error: Exception) -> JSONResponse:
         headers["Retry-After"] = str(retry_after)
     if error.code in _CHALLENGES:
         headers["WWW-Authenticate"] = _CHALLENGES[error.code]
-    return answer(problem_of(error, request.url.path), headers)
+    return answer(problem_of(error, _place(request)), headers)
 
 
 async def _invalid(request: Request, error: Exception) -> JSONResponse:
@@ -150,11 +151,11 @@ async def _invalid(request: Request, error: Exception) -> JSONResponse:
     broken = next((fault for fault in faults if fault["type"] in {"json_invalid", "json_type"}), None)
     if broken is not None:
         detail = "The body is not valid JSON: " + str(broken["msg"]).removeprefix("Invalid JSON: ")
-        return answer(problem(400, "malformed_json", detail[:300], instance=request.url.path))
+        return answer(problem(400, "malformed_json", detail[:300], instance=_place(request)))
     fields = tuple(FieldError(_pointer(fault["loc"]), str(fault["msg"])[:300]) for fault in faults)
     code = _FIELD_CODES.get(faults[0]["type"], "invalid_request")
     detail = f"{fields[0].pointer}: {fields[0].message}"
-    return answer(problem(422, code, detail, fields=fields, instance=request.url.path))
+    return answer(problem(422, code, detail, fields=fields, instance=_place(request)))
 
 
 def _pointer(location: tuple[int | str, ...]) -> str:
@@ -167,11 +168,30 @@ def _pointer(location: tuple[int | str, ...]) -> str:
 async def _http(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = _HTTP_CODES.get(error.status_code, "http_error")
-    found = problem(error.status_code, code, str(error.detail), instance=request.url.path)
-    return answer(found, error.headers)
+    found = problem(error.status_code, code, str(error.detail), instance=_place(request))
+    headers = error.headers
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers = {"Allow": ", ".join(_allowed(request))}
+        found.detail = f"This path takes {headers['Allow']}."
+    return answer(found, headers)
+
+
+def _allowed(request: Request) -> list[str]:
+    """The methods of the path; Starlette names those of one route only, and a path may have several."""
+    path = request.scope["path"]
+    found = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
+    return sorted(
+        {method for route in found if route.path == found[0].path for method in route.methods or ()}
+    )
+
+
+def _place(request: Request) -> str:
+    """The path as it was asked for, so that it is a URI; cut, since it may be long."""
+    raw: bytes = request.scope.get("raw_path") or request.scope["path"].encode()
+    return raw.decode("ascii", "backslashreplace")[:200]
 
 
 async def _unexpected(request: Request, error: Exception) -> JSONResponse:
-    log.error("unexpected error", path=request.url.path, exc_info=error)
+    log.error("unexpected error", path=_place(request), exc_info=error)
     detail = "The service met an unexpected error. Try again; if it stays, report the request_id."
-    return answer(problem(500, "internal_error", detail, retryable=True, instance=request.url.path))
+    return answer(problem(500, "internal_error", detail, retryable=True, instance=_place(request)))

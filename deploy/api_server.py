@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
+from deploy.http_protocol import StrictHttp
 from deploy.stack_error import StackError
 from models.errors import Unavailable
 from worker.api_keys import KeyRing
@@ -59,6 +60,9 @@ def api_server(settings: Settings) -> ApiServer:
         api,
         host=settings.host,
         port=settings.port,
+        http=StrictHttp,
+        ws="none",
+        proxy_headers=False,  # links are relative, and nobody is believed who says where a request comes from
         timeout_graceful_shutdown=_STOP_SECONDS,
         server_header=False,
         log_config=None,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from models.masks import DecodedMask, Encoding, decode_mask
+from worker.json_text import read_json
 
 
 def json_text(value: Any) -> Any:
@@ -15,9 +15,9 @@ def json_text(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        return json.loads(value)
+        return read_json(value)
     except ValueError as error:
-        raise ValueError("must be a JSON object") from error
+        raise ValueError(f"must be a JSON object: {error}") from error
 
 
 class MaskReading(BaseModel):

@@ -28,6 +28,11 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", description="address the API listens on")
     port: int = Field(8000, ge=0, le=65535, description="port the API listens on")
+    allowed_hosts: str = Field(
+        "",
+        description="comma-separated names that a request's Host may hold, `*.name` too, beside loopback names; "
+        "empty: any, but loopback names alone while the API listens on loopback without keys",
+    )
     redis_url: SecretStr = Field(
         SecretStr("redis://127.0.0.1:6379/0"), description="Redis or Valkey ≥ 6.2, with its password"
     )

@@ -36,7 +36,8 @@ def plain_text(text: str) -> str:
     return text
 
 
-Text = Annotated[str, AfterValidator(plain_text)]
+_NO_CONTROLS = r"^[^\u0000-\u001f\u007f-\u009f]*$"  # published; the function above says why in words
+Text = Annotated[str, AfterValidator(plain_text), Field(json_schema_extra={"pattern": _NO_CONTROLS})]
 
 
 class OnMismatch(StrEnum):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from models.cfcomp.options import CfCompOptions
 from models.cfcomp.recipe import Recipe, recipe_for
@@ -12,10 +12,10 @@ from models.conditions import MAX_SEED
 from models.errors import FieldError, InvalidInput
 from models.model_card import ModelCard
 from worker.jobs import Frozen, Progress
-from worker.specs import JobRequest, plain_text
+from worker.specs import JobRequest, Text
 from worker.webhook_specs import WebhookRequest
 
-_Text = Annotated[str, StringConstraints(max_length=200), AfterValidator(plain_text)]
+_Text = Annotated[Text, StringConstraints(max_length=200)]
 
 
 class TrainingRequest(Recipe, JobRequest):

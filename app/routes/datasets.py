@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.accepting import CheckedView, Waits, answer_job, checked
 from app.auth import Reads, Writes
 from app.bodies import parse_json
 from app.dataset_views import DatasetView, ExportPage, ExportView, dataset_view, export_view
-from app.dependencies import AppResources, DatasetId, Resources
+from app.dependencies import AppResources, DatasetId, Resources, id_in_path
 from app.idempotency import Repeats
 from app.openapi import json_body, refusals, success
 from app.pages import Cursor, Limit, cursor_after, place_of, sample_page
@@ -22,6 +22,7 @@ from models.model_card import ModelCard
 from worker.dataset_specs import DatasetRequest, DatasetSpec, ExportRequest, ExportSpec, resolve_dataset
 from worker.exporting import exports_of, resolve_export, submit_export
 from worker.jobs import Job, JobKind, model_ref
+from worker.layout import JOB_ID
 from worker.mask_sets import MaskSetRecord, find_mask_set, from_mask_ids
 from worker.selection import current_selection, filter_anew
 from worker.specs import FilterSpec
@@ -29,7 +30,7 @@ from worker.window import shard_images
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
 
-ExportId = Annotated[str, Path(description="the export job's id", max_length=200)]
+ExportId = Annotated[str, id_in_path("the export job's id", JOB_ID)]
 
 
 @router.post(

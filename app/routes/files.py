@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from fastapi.responses import RedirectResponse
 
 from app.auth import Reads
-from app.dependencies import Resources
+from app.dependencies import Resources, id_in_path
 from app.openapi import refusals
 from models.errors import NotFound
 
@@ -29,7 +29,7 @@ _READABLE = re.compile(
     responses=refusals(404, 422, 503),
 )
 def get_file(
-    key: Annotated[str, Path(description="the end of a `link`", max_length=500)],
+    key: Annotated[str, id_in_path("the end of a `link`", _READABLE)],
     found: Resources,
     tenant: Reads,
 ) -> RedirectResponse:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
 from app.bodies import parse_upload
-from app.dependencies import Resources
+from app.dependencies import Resources, id_in_path
 from app.idempotency import Repeats
 from app.openapi import body_of, refusals, success
+from worker.mask_set_manifest import MASK_SET_ID
 from worker.mask_sets import (
     KeptMaskSet,
     MaskSetCategory,
@@ -23,7 +24,7 @@ from worker.mask_sets import (
 )
 
 router = APIRouter(prefix="/v1/mask-sets", tags=["masks"])
-MaskSetId = Annotated[str, Path(description="mset_ and the sha256 of the set's manifest", max_length=200)]
+MaskSetId = Annotated[str, id_in_path("mset_ and the sha256 of the set's manifest", MASK_SET_ID)]
 
 
 class RefusedFile(BaseModel):

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Trains
 from app.bodies import parse_json
-from app.dependencies import AppResources, Resources
+from app.dependencies import AppResources, Resources, id_in_path
 from app.idempotency import Repeats
 from app.openapi import json_body, refusals
+from models.card_file import MODEL_NAME
+from models.errors import NotFound, UnknownModel
 from models.model_card import ModelCard
-from worker.model_manifest import ModelFile
+from worker.model_manifest import MODEL_VERSION, ModelFile
 from worker.registry import ListedModel
 
 router = APIRouter(prefix="/v1/models", tags=["models"])
-ModelName = Annotated[str, Path(description="name, or name@version", max_length=100)]
-PlainName = Annotated[str, Path(description="the name without a version", max_length=100)]
+_NAME_AND_VERSION = re.compile(f"{MODEL_NAME.pattern}(@{MODEL_VERSION.pattern})?")
+ModelName = Annotated[str, id_in_path("name, or name@version", _NAME_AND_VERSION)]
+PlainName = Annotated[str, id_in_path("the name without a version", MODEL_NAME)]
 
 
 class ModelSource(StrEnum):
@@ -92,10 +98,11 @@ def list_models(found: Resources, tenant: Reads) -> ModelList:
     return ModelList(items=[_view(listed) for listed in found.registry.list(tenant)])
 
 
-@router.get("/{name}", response_model=ModelDetailView, responses=refusals(422, 500, 503))
+@router.get("/{name}", response_model=ModelDetailView, responses=refusals(404, 422, 500, 503))
 def get_model(name: ModelName, found: Resources, tenant: Reads) -> ModelDetailView:
     """One model, by `name` or `name@version`: for a trained one with its recipe, its data and its files."""
-    return _detail(found.registry.look(tenant, name))
+    with _named_in_path():
+        return _detail(found.registry.look(tenant, name))
 
 
 # Before the routes of a model: "default" is no model's name.
@@ -109,14 +116,15 @@ async def rollback_default(found: Resources, tenant: Trains, once: Repeats) -> M
     return await once.answer(None, lambda: run_in_threadpool(roll_back))
 
 
-@router.post("/{name}/default", response_model=ModelView, responses=refusals(400, 409, 422, 500, 503))
+@router.post("/{name}/default", response_model=ModelView, responses=refusals(400, 404, 409, 422, 500, 503))
 async def set_default(
     name: ModelName, found: Resources, tenant: Trains, once: Repeats
 ) -> ModelView | Response:
     """Makes it the model of requests that name none: `name`, whatever it will mean, or `name@version` for good."""
 
     def set_it() -> ModelView:
-        return _of(found, tenant, found.registry.set_default(tenant, name))
+        with _named_in_path():
+            return _of(found, tenant, found.registry.set_default(tenant, name))
 
     return await once.answer(None, lambda: run_in_threadpool(set_it))
 
@@ -124,7 +132,7 @@ async def set_default(
 @router.post(
     "/{name}/promote",
     response_model=ModelView,
-    responses=refusals(400, 409, 413, 415, 422, 500, 503),
+    responses=refusals(400, 404, 409, 413, 415, 422, 500, 503),
     openapi_extra=json_body(PromoteRequest),
 )
 async def promote(
@@ -134,19 +142,35 @@ async def promote(
     asked = await parse_json(request, PromoteRequest)
 
     def promote_it() -> ModelView:
-        return _of(found, tenant, found.registry.promote(tenant, name, asked.version))
+        try:
+            card = found.registry.promote(tenant, name, asked.version)
+        except UnknownModel:
+            with _named_in_path():
+                found.registry.find(tenant, name)
+            raise
+        return _of(found, tenant, card)
 
     return await once.answer(asked, lambda: run_in_threadpool(promote_it))
 
 
-@router.post("/{name}/rollback", response_model=ModelView, responses=refusals(400, 409, 422, 500, 503))
+@router.post("/{name}/rollback", response_model=ModelView, responses=refusals(400, 404, 409, 422, 500, 503))
 async def rollback(name: PlainName, found: Resources, tenant: Trains, once: Repeats) -> ModelView | Response:
     """Makes the name mean what it meant before the last promotion. Repeated, it goes back further."""
 
     def roll_back() -> ModelView:
-        return _of(found, tenant, found.registry.rollback(tenant, name))
+        with _named_in_path():
+            return _of(found, tenant, found.registry.rollback(tenant, name))
 
     return await once.answer(None, lambda: run_in_threadpool(roll_back))
+
+
+@contextmanager
+def _named_in_path() -> Iterator[None]:
+    """What is absent under its own path is 404; named in a body it is 422."""
+    try:
+        yield
+    except UnknownModel as error:
+        raise NotFound(error.message, code=error.code) from None
 
 
 def _of(found: AppResources, tenant: str, card: ModelCard) -> ModelView:

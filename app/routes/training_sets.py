@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Annotated
 
 from anyio import to_thread
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Trains
 from app.bodies import parse_json, parse_upload
-from app.dependencies import Resources
+from app.dependencies import Resources, id_in_path
 from app.idempotency import Repeats
 from app.openapi import body_of, json_body, refusals, success
 from app.schemas import FileView, file_view
 from worker.training_preview import PreviewedPair, TrainingPreview, preview_training
+from worker.training_set_manifest import TRAINING_SET_ID
 from worker.training_sets import (
     KeptTrainingSet,
     Layout,
@@ -28,7 +29,7 @@ from worker.training_sets import (
 from worker.training_specs import PreviewRequest
 
 router = APIRouter(prefix="/v1", tags=["trainings"])
-TrainingSetId = Annotated[str, Path(description="tset_ and the sha256 of the set's manifest", max_length=200)]
+TrainingSetId = Annotated[str, id_in_path("tset_ and the sha256 of the set's manifest", TRAINING_SET_ID)]
 _MOST_REFUSED = 1000  # listed; all are counted
 
 
@@ -119,7 +120,7 @@ async def preview(
     found: Resources,
     tenant: Trains,
     once: Repeats,
-    accept: Annotated[str, Header(description="image/png: the sheet itself")] = "",
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> PreviewView | Response:
     """Draws what a training composes in its first steps, before any GPU time is spent.
 

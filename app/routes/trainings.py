@@ -12,11 +12,12 @@ from starlette.concurrency import run_in_threadpool
 from app.accepting import CheckedView, checked
 from app.auth import Reads, Trains
 from app.bodies import parse_json
-from app.dependencies import AppResources, Resources
+from app.dependencies import AppResources, Resources, id_in_path
 from app.idempotency import Repeats
 from app.openapi import json_body, refusals, success
 from app.schemas import FileView, JobView, file_view, job_view
 from worker.jobs import Job, ModelRef
+from worker.layout import JOB_ID
 from worker.results import TrainingOutcome, read_result
 from worker.storage import Storage
 from worker.training_intake import find_training, resolve_training, submit_training, training_spec
@@ -30,7 +31,7 @@ from worker.training_reports import (
 from worker.training_specs import TrainingRequest
 
 router = APIRouter(prefix="/v1/trainings", tags=["trainings"])
-TrainingId = Annotated[str, Path(description="the training job's id", max_length=200)]
+TrainingId = Annotated[str, id_in_path("the training job's id", JOB_ID)]
 
 
 class ValidationView(BaseModel):

@@ -239,7 +239,7 @@ def test_on_mismatch_warn_keeps_the_word(client: httpx.Client) -> None:
         ("application/json", b'{"seed": 1e400}', 422, "invalid_request"),
         ("application/json", b'{"seed": "7"}', 422, "invalid_request"),
         ("application/json", b'{"guidance_scale": Infinity}', 422, "out_of_range"),
-        ("application/json", b'{"prompt": "\\ud800"}', 400, "malformed_json"),
+        ("application/json", b'{"prompt": "\\ud800"}', 422, "invalid_text"),
         ("text/plain", b"hello", 415, "unsupported_media_type"),
         ("multipart/form-data", b"hello", 400, "malformed_request"),
     ],

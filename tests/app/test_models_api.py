@@ -15,9 +15,10 @@ from deploy.localstack import LocalStack
 from models.card_file import CARD_FILE
 from models.catalog import nano_card
 from models.model_card import ModelCard, model_digest
-from tests.app.test_generations_api import STEPS, wait
+from tests.app.test_generations_api import STEPS
 from tests.conftest import settings_of
 from tests.pictures import png, road_and_buildings
+from tests.waiting import job_end
 from tests.worker.published import CONTROLNET, changed_nano, publish, registry_of
 from worker.layout import model_file_key
 from worker.registry import ModelRegistry
@@ -93,7 +94,7 @@ def test_a_data_set_of_a_published_model_is_judged_by_the_filter_it_inherits(
         "filter": {"policy": "balanced", "max_tries": 1},
         "seed": 3,
     }
-    job = wait(client, client.post("/v1/datasets", json=body).json()["id"])
+    job = job_end(client, client.post("/v1/datasets", json=body).json()["id"])
     assert job["status"] == "succeeded", job["error"]
     assert job["model"] == {"name": farm[0].name, "version": "1", "sha256": farm[0].digest}
     (sample,) = client.get(f"/v1/datasets/{job['id']}/samples").json()["items"]
@@ -166,9 +167,9 @@ def test_the_default_can_be_set_and_taken_back(client: httpx.Client, farm: list[
         ("nano/promote", {"version": "1"}, 409, "model_shipped"),
         ("nano/rollback", None, 409, "model_shipped"),
         ("default/promote", {"version": "1"}, 409, "model_shipped"),
-        ("wood/promote", {"version": "1"}, 422, "unknown_model"),
-        ("wood/rollback", None, 422, "unknown_model"),
-        ("wood@1/default", None, 422, "unknown_model"),
+        ("wood/promote", {"version": "1"}, 404, "unknown_model"),
+        ("wood/rollback", None, 404, "unknown_model"),
+        ("wood@1/default", None, 404, "unknown_model"),
         ("..%2Fup/default", None, 404, "not_found"),
         ("wood/promote", {"version": 1}, 422, "invalid_request"),
         ("wood/promote", {}, 422, "missing_field"),
@@ -197,12 +198,12 @@ def test_another_tenants_models_are_absent(
     (tmp_path / "model_index.json").write_text("{}")
     publish(registry, name, tmp_path, tenant="theirs")
     assert name not in client.get("/v1/models").text
-    for answer in (
-        client.get(f"/v1/models/{name}@1"),
-        client.post(f"/v1/models/{name}/default"),
-        client.post("/v1/generations", files=FILE, data=FORM | {"model": name}),
+    for status, answer in (
+        (404, client.get(f"/v1/models/{name}@1")),
+        (404, client.post(f"/v1/models/{name}/default")),
+        (422, client.post("/v1/generations", files=FILE, data=FORM | {"model": name})),
     ):
-        assert (answer.status_code, answer.json()["code"]) == (422, "unknown_model")
+        assert (answer.status_code, answer.json()["code"]) == (status, "unknown_model")
         assert name not in answer.json()["detail"].partition("Offered:")[2]
 
 

@@ -1,0 +1,34 @@
+"""Query parameters that nobody reads are refused: a misspelt one would change the answer without a word."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from fastapi import Request
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.params import Query
+from fastapi.routing import APIRoute
+
+from app.auth import KnownCaller
+from models.errors import FieldError, InvalidInput
+
+
+def only_known_parameters(request: Request, _: KnownCaller) -> None:
+    """Raises InvalidInput for a parameter that the route does not have, or that is there more than once."""
+    given = Counter(name for name, _value in request.query_params.multi_items())
+    if not given:
+        return
+    route: APIRoute = request.scope["route"]
+    fields = get_flat_params(route.dependant)
+    known = {field.alias for field in fields if isinstance(field.field_info, Query)}
+    for name, count in given.items():
+        if name not in known:
+            takes = ", ".join(sorted(known)) or "none"
+            _refuse("unknown_field", name, f"is no parameter of this path, which takes {takes}")
+        if count > 1:
+            _refuse("repeated_field", name, "is there more than once")
+
+
+def _refuse(code: str, name: str, message: str) -> None:
+    pointer = f"/{name[:100]}"
+    raise InvalidInput(f"{pointer}: {message}.", code=code, errors=[FieldError(pointer, message)])
