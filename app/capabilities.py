@@ -18,10 +18,12 @@ from app.waiting import MAX_WAIT_SECONDS
 from models.categories import ONTOLOGIES
 from models.conditions import MAX_SEED
 from models.export.options import ExportFormat
+from models.instances import MAX_INSTANCES
 from models.mask_files import MaskFormat
 from models.masks import Encoding, SizePolicy
 from models.model_card import Scheduler
 from models.rfilter.rules import Policy, RuleName
+from models.shapes import MAX_POINTS, MAX_POLYGONS
 from worker.dataset_specs import MAX_SAMPLES, MAX_SAMPLES_PER_MASK, MasksRequest
 from worker.mask_set_manifest import MAX_MASKS
 from worker.settings import Settings
@@ -39,7 +41,7 @@ class RateView(BaseModel):
 
 
 class LimitsView(BaseModel):
-    """Null: no limit. Bytes are those of one request's body."""
+    """Null: no limit. Bytes are those of one request's body; `requests_at_once` is what one API process works on."""
 
     json_bytes: int
     upload_bytes: int
@@ -48,6 +50,9 @@ class LimitsView(BaseModel):
     body_seconds: float
     body_bytes_per_second: int
     mask_side_pixels: int
+    polygons: int
+    polygon_points: int
+    instances_per_mask: int
     masks_per_set: int
     mask_ids_per_dataset: int
     images_per_generation: int
@@ -57,6 +62,7 @@ class LimitsView(BaseModel):
     prompt_characters: int
     num_inference_steps: int
     seed: int
+    requests_at_once: int
     queued_jobs: int
     queued_jobs_per_tenant: int
     concurrent_jobs_per_tenant: int | None
@@ -144,6 +150,9 @@ def _limits(settings: Settings, rates: RateLimits) -> LimitsView:
         body_seconds=settings.body_seconds,
         body_bytes_per_second=settings.min_body_bytes_per_second,
         mask_side_pixels=settings.max_mask_side,
+        polygons=MAX_POLYGONS,
+        polygon_points=MAX_POINTS,
+        instances_per_mask=MAX_INSTANCES,
         masks_per_set=MAX_MASKS,
         mask_ids_per_dataset=_largest(MasksRequest.model_fields["mask_ids"]),
         images_per_generation=MAX_IMAGES,
@@ -153,6 +162,7 @@ def _limits(settings: Settings, rates: RateLimits) -> LimitsView:
         prompt_characters=_largest(GenerationRequest.model_fields["prompt"]),
         num_inference_steps=_largest(GenerationRequest.model_fields["num_inference_steps"]),
         seed=MAX_SEED,
+        requests_at_once=settings.max_concurrent_requests,
         queued_jobs=settings.max_queue_depth,
         queued_jobs_per_tenant=settings.max_tenant_queue_depth,
         concurrent_jobs_per_tenant=settings.max_concurrent_jobs or None,

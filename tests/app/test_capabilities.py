@@ -26,6 +26,7 @@ CHANGED = {
     "body_seconds": ("body_seconds", 8.5),
     "min_body_bytes_per_second": ("body_bytes_per_second", 9),
     "max_mask_side": ("mask_side_pixels", 1000),
+    "max_concurrent_requests": ("requests_at_once", 5),
     "max_queue_depth": ("queued_jobs", 11),
     "max_tenant_queue_depth": ("queued_jobs_per_tenant", 12),
     "max_concurrent_jobs": ("concurrent_jobs_per_tenant", 13),
@@ -103,6 +104,7 @@ def test_its_numbers_are_where_refusals_begin(plain: httpx.Client) -> None:
     assert not takes_set({"masks": {"mask_ids": ["m"] * (limits["mask_ids_per_dataset"] + 1)}})
     assert plain.get("/v1/jobs", params={"limit": limits["page_items"]}).status_code == 200
     assert plain.get("/v1/jobs", params={"limit": limits["page_items"] + 1}).status_code == 422
+    assert [limits[name] for name in ("polygons", "polygon_points")] == [10_000, 100_000]  # hostile J51, J52
     waits = {"params": {"wait": limits["wait_seconds"] + 1}, "json": {}}
     assert plain.post("/v1/generations", **waits).json()["errors"][0]["pointer"] == "/wait"  # type: ignore[arg-type]
 
