@@ -24,7 +24,7 @@ import uvloop
 
 from deploy.localstack import LocalStack
 from tests.benchmarks.land_cover import files
-from tests.benchmarks.load_client import Load, fire, multipart
+from tests.benchmarks.load_client import Load, fire, multipart, with_key
 from tests.conftest import settings_of
 from worker.layout import LOCAL_TENANT
 from worker.results import read_request
@@ -147,10 +147,13 @@ def main() -> None:
         "--peak", type=float, nargs="*", default=[], help="rates tried to find the peak, 15 s each"
     )
     parser.add_argument("--overload", type=float, default=0, help="rate of the overload, half as long")
+    parser.add_argument("--keys", action="store_true", help="each request has an Idempotency-Key of its own")
     asked = parser.parse_args()
     with stack(processes=asked.processes, drain=asked.drain) as (running, workers):
         count = int(asked.rate * asked.seconds)
         due = requests(running, count + WARM_UP, masks=asked.masks or count + WARM_UP)
+        if asked.keys:
+            due = [with_key(request) for request in due]
         measure(running, workers, due[:WARM_UP], rate=50)
         base = measure(running, workers, due[WARM_UP:], asked.rate)
         print(f"{asked.rate:.0f}/s for {asked.seconds:.0f} s: {base}", flush=True)

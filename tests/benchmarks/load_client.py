@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -48,6 +49,12 @@ class Load:
         """The quantile in milliseconds of the answers with one of these statuses."""
         found = sorted(answer.seconds for answer in self.answers if answer.status in statuses)
         return 1000 * found[min(len(found) - 1, int(share * len(found)))] if found else float("nan")
+
+
+def with_key(request: bytes) -> bytes:
+    """The request with an Idempotency-Key of its own."""
+    line, _, rest = request.partition(b"\r\n")
+    return b"%s\r\nIdempotency-Key: %s\r\n%s" % (line, uuid.uuid4().hex.encode(), rest)
 
 
 def multipart(path: str, host: str, name: str, file: bytes, **fields: str) -> bytes:
