@@ -139,7 +139,8 @@ class Settings(BaseSettings):
     retention_seconds: int = Field(2_592_000, ge=3600, description="life of jobs and their objects")
 
     webhook_own_hosts: str = Field(
-        "", description="comma-separated names by which clients reach this service: no webhook may call them"
+        "",
+        description="comma-separated names that no webhook may call, beside those of EARTHSYNTH_ALLOWED_HOSTS",
     )
     webhook_allow_http: bool = Field(False, description="webhooks may call http URLs too")
     webhook_allow_private: bool = Field(

@@ -15,7 +15,7 @@ _INSIDE = "its host is not a public one"
 
 @dataclass(frozen=True, slots=True)
 class WebhookRules:
-    """`ports` empty: any. `own`: hosts of this service, each with a port, or None for all of its ports.
+    """`ports` empty: any. `own`: hosts of this service, `*.name` too, each with a port, or None for all of its ports.
 
     `by_proxy`: an egress proxy resolves names and connects, so that we only judge what the URL itself says.
     """
@@ -49,7 +49,13 @@ class WebhookRules:
         return [plain_address(address) for address in found]
 
     def _is_ours(self, target: Target) -> bool:
-        hosts = {target.host, target.host.partition(".")[2]}  # a bucket may stand before the S3 server's name
+        labels = target.host.split(".")
+        above = [".".join(labels[first:]) for first in range(1, len(labels))]
+        hosts = {
+            target.host,
+            *above[:1],
+            *(f"*.{name}" for name in above),
+        }  # a bucket may stand before S3's name
         return any((host, port) in self.own for host in hosts for port in (target.port, None))
 
 
@@ -78,7 +84,8 @@ def rules_of(settings: Settings) -> WebhookRules:
 
 def _own(settings: Settings) -> frozenset[tuple[str, int | None]]:
     """Where this service, and its storage, can be reached."""
-    found = {_authority(name.strip()) for name in settings.webhook_own_hosts.split(",") if name.strip()}
+    names = f"{settings.webhook_own_hosts},{settings.allowed_hosts}".split(",")
+    found = {_authority(name.strip()) for name in names if name.strip()}
     found.add((settings.host, settings.port))
     for endpoint in (settings.s3_endpoint, settings.s3_public_endpoint):
         parts = urlsplit(endpoint or "")

@@ -42,14 +42,19 @@ def resolving(client: TestClient, *addresses: str) -> TestClient:
 
 
 def api(settings: Settings) -> Iterator[TestClient]:
-    with TestClient(create_app(settings), raise_server_exceptions=False) as client:
+    with TestClient(
+        create_app(settings), base_url="http://127.0.0.1", raise_server_exceptions=False
+    ) as client:
         yield resolving(client, PUBLIC)
 
 
 @pytest.fixture
 def strict(settings: Settings, storage: Storage) -> Iterator[TestClient]:
     """An API that calls public addresses only."""
-    own = {"webhook_own_hosts": "api.earthsynth.example", "s3_public_endpoint": "https://objects.example.net"}
+    own = {
+        "webhook_own_hosts": "api.earthsynth.example,synth.example.net,*.inside.example.net",
+        "s3_public_endpoint": "https://objects.example.net",
+    }
     yield from api(Settings(**(settings.model_dump() | own)))
 
 
@@ -155,7 +160,10 @@ def shared(servers: Any) -> Iterator[TestClient]:
     """A strict API for many refusals."""
     from tests.conftest import settings_of
 
-    own = {"webhook_own_hosts": "api.earthsynth.example", "s3_public_endpoint": "https://objects.example.net"}
+    own = {
+        "webhook_own_hosts": "api.earthsynth.example,synth.example.net,*.inside.example.net",
+        "s3_public_endpoint": "https://objects.example.net",
+    }
     yield from api(settings_of(servers, s3_bucket="webhook-refusals", **own))
 
 

@@ -119,6 +119,8 @@ REFUSED: list[tuple[str, str]] = [
     ("U64", "https://objects.example.net/earthsynth/local/jobs/x?X-Amz-Signature=1"),
     ("U64", "https://earthsynth.objects.example.net/x"),
     ("U64", "https://api.earthsynth.example/v1/webhooks/whk_00000000000000000000000000"),
+    ("U64", "https://synth.example.net/v1/jobs"),
+    ("U64", "https://a.inside.example.net/"),
     ("port", "https://hooks.example.com:22/"),
     ("port", "https://hooks.example.com:0/"),
     ("port", "https://hooks.example.com:65536/"),
@@ -149,6 +151,7 @@ def rules(**changes: object) -> WebhookRules:
     """The rules of a deployment with public names of its own, as its settings make them."""
     config = Settings(
         webhook_own_hosts="api.earthsynth.example",
+        allowed_hosts="synth.example.net,*.inside.example.net",
         s3_public_endpoint="https://objects.example.net",
         **changes,
     )  # type: ignore[arg-type]
