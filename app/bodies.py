@@ -34,21 +34,31 @@ async def parse_json(request: Request, model: type[_Model]) -> _Model:
 async def parse_body(
     request: Request, model: type[_Model], *, file: str, lists: tuple[str, ...] = ()
 ) -> tuple[_Model, bytes | None]:
-    """The validated body, and the bytes of its file part (multipart only).
+    """The validated body, and the bytes of its one file part, `file`; otherwise as `parse_parts`."""
+    found, parts = await parse_parts(request, model, files=(file,), lists=lists)
+    return found, parts.get(file)
 
-    `file` names the one file part; `lists` the fields that may be repeated or separated by commas in a form.
-    Numbers in JSON must be numbers; in a form all values are text. Raises UnsupportedFormat (415) for another type.
+
+async def parse_parts(
+    request: Request, model: type[_Model], *, files: tuple[str, ...], lists: tuple[str, ...] = ()
+) -> tuple[_Model, dict[str, bytes]]:
+    """The validated body, and the bytes of its file parts by name (multipart only).
+
+    `files` names the parts that may be there, each once; `lists` the fields that may be repeated or separated by
+    commas in a form. Numbers in JSON must be numbers; in a form all values are text. Raises UnsupportedFormat (415)
+    for another type.
     """
     kind = _media_type(request)
     if kind == "application/json":
-        return await _json(request, model), None
+        return await _json(request, model), {}
     if kind != "multipart/form-data":
         raise UnsupportedFormat(
             "Send the body as application/json or multipart/form-data.", code="unsupported_media_type"
         )
     async with read_form(request) as form:
-        data = await _file_bytes(form, file)
-        return model.model_validate(_fields(form, file, lists)), data
+        parts = {name: await _file_bytes(form, name) for name in files}
+        fields = model.model_validate(_fields(form, files, lists))
+        return fields, {name: data for name, data in parts.items() if data is not None}
 
 
 async def _json(request: Request, model: type[_Model]) -> _Model:
@@ -132,14 +142,14 @@ async def _file_bytes(form: FormData, name: str) -> bytes | None:
     )
 
 
-def _fields(form: FormData, file: str, lists: tuple[str, ...]) -> dict[str, str | list[str]]:
+def _fields(form: FormData, files: tuple[str, ...], lists: tuple[str, ...]) -> dict[str, str | list[str]]:
     fields: dict[str, str | list[str]] = {}
     for name in form:
-        if name == file:
+        if name in files:
             continue
         texts = [value for value in form.getlist(name) if isinstance(value, str)]
         if len(texts) != len(form.getlist(name)):
-            raise InvalidInput(f"Only {file} is a file part here.", code="unexpected_file")
+            raise InvalidInput(f"Only {' and '.join(files)} may be file parts here.", code="unexpected_file")
         if name in lists:
             fields[name] = [word.strip() for text in texts for word in text.split(",") if word.strip()]
         elif len(texts) == 1:

@@ -56,6 +56,7 @@ class LimitsView(BaseModel):
     masks_per_set: int
     mask_ids_per_dataset: int
     images_per_generation: int
+    tiles_per_generation: int
     samples_per_mask: int
     samples_per_dataset: int
     tries_per_sample: int
@@ -156,6 +157,7 @@ def _limits(settings: Settings, rates: RateLimits) -> LimitsView:
         masks_per_set=MAX_MASKS,
         mask_ids_per_dataset=_largest(MasksRequest.model_fields["mask_ids"]),
         images_per_generation=MAX_IMAGES,
+        tiles_per_generation=settings.max_tiles,
         samples_per_mask=MAX_SAMPLES_PER_MASK,
         samples_per_dataset=MAX_SAMPLES,
         tries_per_sample=_largest(FilterSpec.model_fields["max_tries"]),

@@ -36,13 +36,13 @@ def success(status: int, description: str, **content: Any) -> Answers:
     return {status: {"description": description} | content}
 
 
-def body_of(model: type[BaseModel], *, file: str) -> dict[str, Any]:
-    """The request body of an operation that parses it by itself: JSON, or a form with one file part."""
+def body_of(model: type[BaseModel], *, file: str, more_files: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The request body of an operation that parses it by itself: JSON, or a form with file parts."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs", {})
     properties = {name: _inlined(field, definitions) for name, field in schema["properties"].items()}
     texts = {name: _without_null(field) for name, field in properties.items()}  # a form cannot say null
-    form = texts | {file: {"type": "string", "format": "binary"}}
+    form = texts | {name: {"type": "string", "format": "binary"} for name in (file, *more_files)}
     shape = {"type": "object", "additionalProperties": False}
     return {
         "requestBody": {

@@ -62,8 +62,9 @@ class SampleView(BaseModel):
 
     `status` is accepted or exhausted: every try was rejected by R-Filter. `image` is null for an exhausted one whose
     picture was not kept. `label` is the mask with 255 where R-Filter says ignore; it is the mask itself where it
-    says so nowhere. `try_number` counts from 0. `files` are there for masks that say where they lie (GeoTIFFs and
-    world files; without a label_geotiff the mask's is the label's) or which objects are apart (instances).
+    says so nowhere. `init_image_sha256` names the given picture that the image is a composite with, where there was
+    one. `try_number` counts from 0. `files` are there for masks that say where they lie (GeoTIFFs and world files;
+    without a label_geotiff the mask's is the label's) or which objects are apart (instances).
     """
 
     index: int
@@ -79,6 +80,7 @@ class SampleView(BaseModel):
     filter: FilterVerdict
     group: str
     transform: dict[str, Any]
+    init_image_sha256: str | None = None
     try_number: int
     attempt: int
     georeference: GeoreferenceView | None = None
@@ -217,6 +219,7 @@ def sample_view(record: SampleRecord, job: Job, storage: Storage) -> SampleView:
         filter=record.filter,
         group=record.group,
         transform=record.transform,
+        init_image_sha256=record.init_image_sha256,
         try_number=record.try_number,
         attempt=record.attempt,
         georeference=None

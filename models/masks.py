@@ -56,6 +56,7 @@ __all__ = [
 class SizePolicy(StrEnum):
     RESIZE = "resize"  # nearest, to exactly the wanted size; the aspect may change
     PAD = "pad"  # nearest with the aspect kept, centred, the rest background (0)
+    TILE = "tile"  # the mask as it is; a large picture is made in overlapping tiles
     REJECT = "reject"  # refused unless it has the wanted size already
 
 
@@ -188,12 +189,12 @@ def resize_ids(
     Instances (uint32) are resized alike.
 
     Raises:
-        MaskRefused: code "wrong_size", with policy REJECT and another size.
+        MaskRefused: code "wrong_size", with policy REJECT or TILE and another size.
     """
     rows, columns = ids.shape
     if (columns, rows) == (width, height):
         return ids
-    if policy is SizePolicy.REJECT:
+    if policy in {SizePolicy.REJECT, SizePolicy.TILE}:
         raise MaskRefused(
             f"The mask is {columns}x{rows} pixels and {width}x{height} is asked for; send that size, or "
             "size_policy=resize or pad.",

@@ -10,11 +10,26 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
+class Background:
+    """A given picture (H, W, 3) uint8 RGB that stays, bit for bit, outside `region` (H, W) bool.
+
+    `strength`, above 0 to 1: how far the region goes away from what was there; 1 starts from noise alone. Up to
+    `feather_pixels` beyond the region new and given picture are mixed; 0: a sharp border.
+    """
+
+    image: NDArray[np.uint8]
+    region: NDArray[np.bool_]
+    strength: float = 1.0
+    feather_pixels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Condition:
     """What one picture is made from.
 
     `mask` is (H, W) uint8 EarthSynth class ids at the picture's own size (255: ignore, shown to the model as 0).
-    `seed` is this picture's own, already derived from the job's seed (see `models.conditions`).
+    `seed` is this picture's own, already derived from the job's seed (see `models.conditions`). `background`: what
+    stays of a given picture of the same size; None: the whole picture is made.
     """
 
     index: int
@@ -22,6 +37,7 @@ class Condition:
     prompt: str
     seed: int
     negative_prompt: str = ""
+    background: Background | None = None
 
 
 @dataclass(frozen=True, slots=True)

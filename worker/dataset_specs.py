@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -12,8 +12,11 @@ from models.condition_sampling import ConditionOptions
 from models.errors import FieldError, InvalidInput
 from models.export.options import ExportOptions
 from models.export.splits import check_split_name
+from models.masks import SizePolicy
 from models.model_card import ModelCard, check_categories, rarity_warnings
+from models.tiling import count_tiles
 from worker.mask_sets import MaskSetRecord
+from worker.sizes import MAX_TILES, check_tiles, own_size
 from worker.specs import JobRequest, Rendering, RenderingRequest, Text
 from worker.webhook_specs import WebhookRequest
 
@@ -165,15 +168,26 @@ class ExportSpec(BaseModel):
 
 
 def resolve_dataset(
-    request: DatasetRequest, masks: MaskSetRecord, card: ModelCard, *, shard_images: int
+    request: DatasetRequest,
+    masks: MaskSetRecord,
+    card: ModelCard,
+    *,
+    shard_images: int,
+    sizes: Collection[tuple[int, int]] = (),
+    max_tiles: int = MAX_TILES,
 ) -> tuple[DatasetSpec, tuple[str, ...]]:
     """The request with every default filled in, and warnings.
+
+    For size_policy=tile: `sizes` (width, height) of the masks, and the most tiles of one picture. In a shard a tile
+    counts as a picture.
 
     Raises InvalidInput, UnknownCategory or CategoryMismatch for what the model or the masks do not allow.
     """
     present = {found.id for found in masks.categories} - {0, 255}
     check_categories(card, present)
-    rendering = request.rendering(card)
+    tiled = request.size_policy is SizePolicy.TILE
+    tiles = _check_tiles(request, sizes, card, max_tiles) if tiled else 1
+    rendering = request.rendering(card, (None, None) if tiled else None)
     warnings: tuple[str, ...] = ()
     if not present:
         warnings = ("No mask has a category: every picture is of background, and no label comes of it.",)
@@ -191,7 +205,7 @@ def resolve_dataset(
         conditions=request.conditions,
         splits=request.splits,
         formats=tuple(dict.fromkeys(request.formats)),
-        shard_images=shard_images,
+        shard_images=max(1, shard_images // tiles),
         webhook=request.webhook,
     )
     if spec.samples > MAX_SAMPLES:
@@ -200,6 +214,16 @@ def resolve_dataset(
             message, code="too_many_samples", errors=[FieldError("/samples_per_mask", message)]
         )
     return spec, (*warnings, *rarity_warnings(card, present))
+
+
+def _check_tiles(
+    request: DatasetRequest, sizes: Collection[tuple[int, int]], card: ModelCard, most: int
+) -> int:
+    """The tiles of the largest picture. Raises InvalidInput: wrong_size, too_many_tiles."""
+    for width, height in sizes:
+        own_size((request.width, request.height), width, height, because="size_policy=tile")
+        check_tiles(card, width, height, pictures=1, most=most)
+    return max((count_tiles(card, width, height) for width, height in sizes), default=1)
 
 
 def wanted_of(goal: Goal) -> Mapping[int, int]:

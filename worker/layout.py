@@ -47,6 +47,15 @@ def mask_instances_key(tenant: str, mask_sha256: str) -> str:
     return f"{tenant}/masks/{mask_sha256}-instances.tif"
 
 
+def init_image_key(tenant: str, sha256: str) -> str:
+    """A given picture, of which jobs keep a part; one for all jobs that were given it."""
+    return f"{init_images_prefix(tenant)}{sha256}.png"
+
+
+def init_images_prefix(tenant: str) -> str:
+    return f"{tenant}/init-images/"
+
+
 def jobs_prefix(tenant: str) -> str:
     return f"{tenant}/jobs/"
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -16,14 +18,16 @@ from numpy.typing import NDArray
 from models import labels as label_mapping
 from models.conditions import derive_seed
 from models.errors import NotFinite
-from models.export.notice import picture_png
+from models.export.notice import COMPOSITE, MADE, Origin, picture_png
 from models.georeference import Georeference
 from models.masks import encode_png
+from models.model_card import ModelCard
 from models.pixel_values import unique_values
 from models.rfilter.rules import accepted, judge
-from models.sample import Condition, Sample
+from models.sample import Background, Condition, Sample
 from models.synthesis.prompts import prompt_warnings
 from models.synthesis.synthesize import synthesize
+from models.tiling import plan_canvas
 from worker.gpu import Filter
 from worker.jobs import Phase
 from worker.run import Run
@@ -67,6 +71,12 @@ class Wanted:
     transform: dict[str, Any] = field(default_factory=dict)
     georeference: Georeference | None = None
     instances: NDArray[np.uint32] | None = None
+    background: Background | None = None
+    init_image_sha256: str | None = None  # of the background's picture
+
+    @property
+    def origin(self) -> Origin:
+        return MADE if self.background is None else COMPOSITE
 
 
 def is_unfiltered(seed: int, index: int, samples: int) -> bool:
@@ -94,22 +104,38 @@ def make_samples(
     )
     keeper = _Keeper(run, how, rules, unfiltered_of)
     tries = [(one, one.first_try) for one in wanted]
-    began = time.monotonic()
+    began, work = time.monotonic(), 0
     while tries:
-        run.batches = math.ceil(len(tries) / batch_size)
+        sizes = Counter(one.mask.shape for one, _ in tries)
+        run.batches = sum(
+            math.ceil(count / _pictures_at_once(pipeline.card, size, how, batch_size))
+            for size, count in sizes.items()
+        )
+        work += sum(
+            count * how.work_of(pipeline.card, width, height) for (height, width), count in sizes.items()
+        )
         run.enter(Phase.SYNTHESIS)
 
         def pictures(conditions: Sequence[Condition]) -> Iterator[Sample]:
-            return synthesize(
-                pipeline,
-                conditions,
-                num_inference_steps=how.num_inference_steps,
-                guidance_scale=how.guidance_scale,
-                controlnet_conditioning_scale=how.controlnet_conditioning_scale,
-                scheduler=how.scheduler,
-                batch_size=batch_size,
-                on_step=run.step,
-            )
+            before = 0
+
+            def step(done: int, step: int, steps: int) -> None:
+                run.step(before + done, step, steps)
+
+            for _, of_one_size in groupby(conditions, key=lambda condition: condition.mask.shape):
+                group = list(of_one_size)
+                yield from synthesize(
+                    pipeline,
+                    group,
+                    num_inference_steps=how.num_inference_steps,
+                    guidance_scale=how.guidance_scale,
+                    controlnet_conditioning_scale=how.controlnet_conditioning_scale,
+                    scheduler=how.scheduler,
+                    tiled=how.tiled,
+                    batch_size=batch_size,
+                    on_step=step,
+                )
+                before += len(group)
 
         statuses = _one_pass(tries, how, pictures, keeper, tolerant=rules is not None)
         tries = [
@@ -120,9 +146,15 @@ def make_samples(
     note_speed(
         run.resources.store.redis,
         how.model,
-        work=how.work * run.made.generated,
+        work=work,
         seconds=time.monotonic() - began,
     )
+
+
+def _pictures_at_once(card: ModelCard, size: tuple[int, ...], how: Rendering, batch_size: int) -> int:
+    """Pictures (H, W) of one denoising batch."""
+    height, width = size
+    return plan_canvas(card, width, height, tiled=how.tiled).pictures_at_once(batch_size)
 
 
 def _one_pass(
@@ -144,6 +176,7 @@ def _one_pass(
             prompt=one.prompt,
             seed=derive_seed(how.seed, one.index, number),
             negative_prompt=how.negative_prompt,
+            background=one.background,
         )
         for one, number in tries
     ]
@@ -183,7 +216,11 @@ class _Keeper:
         verdicts, scores, ignore = FilterVerdict(accepted=True), {}, None
         if self._rules is not None:
             scored = self._rules.scorers.score(
-                sample.image, one.mask, one.prompt, calibration=self._rules.calibration
+                sample.image,
+                one.mask,
+                one.prompt,
+                calibration=self._rules.calibration,
+                region=None if one.background is None else one.background.region,
             )
             asked = self._how.filter
             found = judge(scored.scores, self._rules.calibration, asked.policy, asked.limits)
@@ -264,13 +301,16 @@ class _Keeper:
             mask_number=one.mask_number,
             name=one.name,
             transform=one.transform,
+            init_image_sha256=one.init_image_sha256,
             filter=verdicts,
             pixels=_histogram(one.mask),
             georeference=one.georeference,
         )
 
     def _store_picture(self, one: Wanted, number: int, sample: Sample) -> ImageObject:
-        key, sha256 = self._run.put(f"{one.index:06d}-{number}.png", picture_png(sample.image), "image/png")
+        origin = one.origin
+        png = picture_png(sample.image, origin.notice, source_type=origin.source_type)
+        key, sha256 = self._run.put(f"{one.index:06d}-{number}.png", png, "image/png")
         height, width, _ = sample.image.shape
         return ImageObject(key=key, sha256=sha256, width=width, height=height)
 
@@ -281,7 +321,9 @@ class _Keeper:
         files = {} if one.instances is None else store_instances(put, one.instances)
         if one.georeference is None:
             return files
-        return files | store_georeferenced(put, stem, sample.image, one.mask, label, one.georeference)
+        return files | store_georeferenced(
+            put, stem, sample.image, one.mask, label, one.georeference, one.origin
+        )
 
     def _mask_object(self, mask: NDArray[np.uint8]) -> tuple[str, str]:
         """The stored mask's key and sha256; equal masks of one attempt are one object."""

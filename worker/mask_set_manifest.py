@@ -18,6 +18,7 @@ from worker.storage import Storage
 
 MASK_SET_ID = re.compile(r"mset_[0-9a-f]{64}")
 MAX_MASKS = 100_000  # of one set, tiles counted singly
+_LISTED_SIZES = 1_000  # of a set's record
 LABEL_SHARE = 0.01  # from this share of a mask on, a category is one of its image-level labels
 
 
@@ -50,13 +51,17 @@ class MaskSetCategory(Frozen):
 
 
 class MaskSetRecord(Frozen):
-    """What is known of a set. `width` and `height` are null where its masks differ; `pages` are sha256 sums."""
+    """What is known of a set. `width` and `height` are null where its masks differ; `pages` are sha256 sums.
+
+    `sizes`: (width, height, masks) of each size there is; null where there are too many of them, and in older sets.
+    """
 
     id: str
     masks: int
     files: int
     width: int | None
     height: int | None
+    sizes: tuple[tuple[int, int, int], ...] | None = None
     categories: tuple[MaskSetCategory, ...]
     warnings: tuple[str, ...] = ()
     pages: tuple[str, ...]
@@ -70,7 +75,7 @@ class MaskSetDraft:
 
     def __init__(self) -> None:
         self._lines = ManifestLines()
-        self._sizes: set[tuple[int, int]] = set()
+        self._sizes: Counter[tuple[int, int]] = Counter()
         self._pixels: Counter[int] = Counter()
         self._masks: Counter[int] = Counter()
         self._labelled: Counter[int] = Counter()
@@ -123,7 +128,7 @@ class MaskSetDraft:
         )
         self._lines.add(entry)
         self._area += area
-        self._sizes.add((width, height))
+        self._sizes[width, height] += 1
         self._pixels.update(pixels)
         self._masks.update(pixels.keys())
         self._labelled.update(number for number, count in pixels.items() if count >= LABEL_SHARE * area)
@@ -141,6 +146,9 @@ class MaskSetDraft:
             files=files,
             width=width,
             height=height,
+            sizes=tuple((*size, count) for size, count in sorted(self._sizes.items()))
+            if len(self._sizes) <= _LISTED_SIZES
+            else None,
             categories=tuple(
                 MaskSetCategory(
                     id=number,
@@ -195,6 +203,13 @@ def iterate(storage: Storage, tenant: str, record: MaskSetRecord) -> Iterator[Ma
     """Every entry in order, one page in memory at a time."""
     for page in range(len(record.pages)):
         yield from _page(storage, tenant, record, page)
+
+
+def sizes_of(storage: Storage, tenant: str, record: MaskSetRecord) -> Counter[tuple[int, int]]:
+    """How many masks of the set have each (width, height)."""
+    if record.sizes is not None:
+        return Counter({(width, height): masks for width, height, masks in record.sizes})
+    return Counter((entry.width, entry.height) for entry in iterate(storage, tenant, record))
 
 
 def _page(storage: Storage, tenant: str, record: MaskSetRecord, page: int) -> list[MaskSetEntry]:

@@ -24,6 +24,7 @@ from worker.mask_set_manifest import (
     entries,
     find_mask_set,
     iterate,
+    sizes_of,
 )
 from worker.mask_set_sources import MaskSetRequest, archive_files, imported_files
 
@@ -38,6 +39,7 @@ __all__ = [
     "from_mask_ids",
     "iterate",
     "keep_mask_set",
+    "sizes_of",
 ]
 
 MAX_MASK_IDS = 1_000  # of an implicit set

@@ -34,8 +34,13 @@ class PlacedMask:
         return PlacedMask(ids, place, instances)
 
 
-def placed(stored: StoredMask, width: int, height: int, policy: SizePolicy) -> PlacedMask:
-    """The mask at that size, by nearest neighbour. Raises MaskRefused (wrong_size) with policy REJECT."""
+def placed(stored: StoredMask, width: int | None, height: int | None, policy: SizePolicy) -> PlacedMask:
+    """The mask at that size, by nearest neighbour; at its own where that is None.
+
+    Raises MaskRefused (wrong_size) with policies REJECT and TILE.
+    """
+    if width is None or height is None:
+        height, width = stored.ids.shape
     ids = resize_ids(stored.ids, width, height, policy)
     place, instances = stored.georeference, stored.instances
     if place is not None:

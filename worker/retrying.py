@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from models.errors import Conflict
 from worker.dataset_specs import DatasetSpec, ExportSpec
 from worker.exporting import submit_export
+from worker.init_images import keep_longer
 from worker.intake import Intake
 from worker.jobs import Job, JobKind, JobStatus, ModelRef, OwnData
 from worker.layout import checkpoints_prefix, retry_plan_key
@@ -40,6 +41,8 @@ def retry_job(intake: Intake, registry: ModelRegistry, tenant: str, job_id: str,
     changes: dict[str, Any] = {"own": own, "retried_from": job.id, "job_id": new_id}
     if job.kind is JobKind.GENERATION:
         generation = GenerationSpec.model_validate(job.request)
+        if generation.init_image_sha256 is not None:
+            keep_longer(intake.storage, tenant, generation.init_image_sha256)
         indices = [index for index, _ in _lacking(intake.storage, job, dict.fromkeys(generation.indices, 0))]
         again = generation.model_copy(
             update={"retry_indices": tuple(indices), "first_try": _after(generation)}

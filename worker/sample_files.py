@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.export.georeferenced import files_beside, label_geotiff, picture_geotiff
+from models.export.notice import Origin
 from models.georeference import Georeference
 from models.geotiff import write_tiff
 from worker.pages import Put
@@ -28,13 +29,18 @@ def store_georeferenced(
     mask: NDArray[np.uint8],
     label: NDArray[np.uint8],
     georeference: Georeference,
+    origin: Origin,
 ) -> dict[FileName, FileObject]:
     """Stores a picture on the map beside its `{stem}.png`; a label only where it is not the mask itself."""
-    found = {FileName.GEOTIFF: (f"{stem}.tif", picture_geotiff(image, georeference), _TIFF)}
-    found[FileName.MASK_GEOTIFF] = (f"{stem}-mask.tif", label_geotiff(mask, georeference), _TIFF)
+    found = {FileName.GEOTIFF: (f"{stem}.tif", picture_geotiff(image, georeference, origin), _TIFF)}
+    found[FileName.MASK_GEOTIFF] = (f"{stem}-mask.tif", label_geotiff(mask, georeference, origin), _TIFF)
     if not np.array_equal(mask, label):
-        found[FileName.LABEL_GEOTIFF] = (f"{stem}-label.tif", label_geotiff(label, georeference), _TIFF)
-    for suffix, body in files_beside(georeference).items():
+        found[FileName.LABEL_GEOTIFF] = (
+            f"{stem}-label.tif",
+            label_geotiff(label, georeference, origin),
+            _TIFF,
+        )
+    for suffix, body in files_beside(georeference, origin).items():
         name, kind = _BESIDE[suffix]
         found[name] = (stem + suffix, body, kind)
     return {name: _stored(put, *file) for name, file in found.items()}

@@ -96,7 +96,8 @@ class SampleRecord(Frozen):
 
     `image` is null for a rejected try whose picture was not kept. `label` is the mask with 255 where R-Filter says
     ignore; null where that is no pixel, and the mask itself is the label. `group` is the source mask: its samples are
-    never in two splits. `scores` are R-Filter's, from which the rules can be judged again without a GPU.
+    never in two splits. `init_image_sha256`: of the given picture that the image is a composite with; null where all
+    of it was made. `scores` are R-Filter's, from which the rules can be judged again without a GPU.
     """
 
     index: int
@@ -115,6 +116,7 @@ class SampleRecord(Frozen):
     mask_number: int = 0  # of the mask set
     name: str | None = None
     transform: dict[str, Any] = Field(default_factory=dict)
+    init_image_sha256: str | None = None
     filter: FilterVerdict = FilterVerdict(accepted=True)
     scores: dict[str, Any] = Field(default_factory=dict)
     pixels: dict[int, int] = Field(default_factory=dict)  # of each id in the conditioning mask

@@ -94,6 +94,11 @@ class Settings(BaseSettings):
     max_archive_bytes: int = Field(536_870_912, description="largest zip of masks or of training pairs")
     max_archive_entries: int = Field(10_000, ge=1, description="files in one zip, or in one import")
     max_mask_side: int = Field(4096, description="largest mask width or height, pixels")
+    max_tiles: int = Field(
+        256,
+        ge=1,
+        description="size_policy=tile: tiles in all pictures of one generation, or in one of a data set",
+    )
     max_concurrent_requests: int = Field(
         12, ge=1, description="requests that an API process works on at a time"
     )

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
@@ -18,9 +20,12 @@ from models.errors import CategoryMismatch, FieldError, InvalidInput
 from models.masks import SizePolicy
 from models.model_card import ModelCard, Scheduler, check_categories, check_size, rarity_warnings
 from models.rfilter.rules import Policy, RuleName
+from models.tiling import plan_canvas
 from worker.drawing import Drawing
 from worker.jobs import OwnData
 from worker.mask_reading import json_text
+from worker.painting import MAX_FEATHER, InitImageFacts, check_steps, painting_of, steps_made
+from worker.sizes import MAX_TILES, check_tiles, check_whole, own_size
 from worker.webhook_specs import WebhookRequest
 
 MAX_IMAGES = 16
@@ -62,7 +67,10 @@ class FilterSpec(BaseModel):
 
 
 class Rendering(BaseModel):
-    """How pictures are made, every default filled in. Sizes in pixels; names are those of diffusers."""
+    """How pictures are made, every default filled in. Sizes in pixels; names are those of diffusers.
+
+    `width` and `height` are null in a data set of tiled pictures: each has its mask's size.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -73,8 +81,8 @@ class Rendering(BaseModel):
     controlnet_conditioning_scale: float = Field(ge=0, le=2)
     scheduler: Scheduler
     negative_prompt: str = Field("", max_length=500)
-    width: int
-    height: int
+    width: int | None
+    height: int | None
     size_policy: SizePolicy = SizePolicy.RESIZE
     filter: FilterSpec = FilterSpec()
     first_try: int = Field(
@@ -84,20 +92,34 @@ class Rendering(BaseModel):
     webhook: WebhookRequest | None = None
 
     @property
-    def work(self) -> int:
-        """Of one picture: pixels x denoising steps, by which pictures of one model take their time."""
-        return self.width * self.height * self.num_inference_steps
+    def tiled(self) -> bool:
+        """Whether pictures may be larger than the model makes at once."""
+        return self.size_policy is SizePolicy.TILE
+
+    @property
+    def steps_made(self) -> int:
+        """Denoising steps of one picture."""
+        return self.num_inference_steps
+
+    def work_of(self, card: ModelCard, width: int, height: int) -> int:
+        """Of one picture of that size: pixels x denoising steps, by which pictures of one model take their time."""
+        return plan_canvas(card, width, height, tiled=self.tiled).pixels_seen * self.steps_made
 
 
 class GenerationSpec(Rendering):
     """One mask, a few pictures, every default filled in: what is stored, queued by id, and read by the task."""
 
+    width: int
+    height: int
     kind: Literal["generation"] = "generation"
     mask_id: str
     prompt: str = Field(max_length=500)
     categories: tuple[str, ...]
     on_mismatch: OnMismatch = OnMismatch.ERROR
     num_images: int = Field(1, ge=1, le=MAX_IMAGES)
+    init_image_sha256: str | None = None
+    strength: float | None = Field(None, gt=0, le=1)
+    feather_pixels: int = Field(0, ge=0, le=MAX_FEATHER)
     retry_indices: tuple[int, ...] | None = Field(
         None, description="of a retried job: the samples that it makes, of all of them"
     )
@@ -110,6 +132,14 @@ class GenerationSpec(Rendering):
     @property
     def samples(self) -> int:
         return len(self.indices)
+
+    @property
+    def steps_made(self) -> int:
+        return steps_made(self.num_inference_steps, 1.0 if self.strength is None else self.strength)
+
+    def region(self, mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """What is painted anew of a given picture: (H, W), the mask's pixels of the categories asked for."""
+        return np.isin(mask, [find_category(name).id for name in self.categories])
 
 
 class RenderingRequest(BaseModel):
@@ -127,19 +157,24 @@ class RenderingRequest(BaseModel):
     scheduler: Scheduler | None = None
     negative_prompt: Text | None = Field(None, max_length=500)
     width: int | None = Field(
-        None, ge=8, description="pixels, a multiple of 8; default: the model's native size"
+        None,
+        ge=8,
+        description="pixels, a multiple of 8; default: the model's native size, or with size_policy=tile the mask's",
     )
     height: int | None = Field(None, ge=8, description="pixels, a multiple of 8")
     size_policy: SizePolicy = SizePolicy.RESIZE
     filter: Annotated[FilterSpec, BeforeValidator(json_text)] = FilterSpec()
 
-    def rendering(self, card: ModelCard) -> dict[str, Any]:
+    def rendering(self, card: ModelCard, size: tuple[int | None, int | None] | None = None) -> dict[str, Any]:
         """The fields of Rendering, with the model's own where the request says nothing.
 
+        `size`: (width, height) of the pictures where they follow from their masks, and not from the request.
         Raises InvalidInput for a size that the model cannot make.
         """
-        width, height = self.width or card.native_width, self.height or card.native_height
-        check_size(card, width, height)
+        if size is None:
+            width, height = self.width or card.native_width, self.height or card.native_height
+            check_size(card, width, height)
+            size = width, height
         own = {
             name: getattr(card.defaults, name) if getattr(self, name) is None else getattr(self, name)
             for name in (
@@ -153,8 +188,8 @@ class RenderingRequest(BaseModel):
         return own | {
             "model": f"{card.name}@{card.version}",
             "seed": secrets.randbelow(MAX_SEED + 1) if self.seed is None else self.seed,
-            "width": width,
-            "height": height,
+            "width": size[0],
+            "height": size[1],
             "size_policy": self.size_policy,
             "filter": self.filter,
         }
@@ -205,6 +240,23 @@ class GenerationRequest(RenderingRequest, JobRequest):
     )
     on_mismatch: OnMismatch = OnMismatch.ERROR
     num_images: int = Field(1, ge=1, le=MAX_IMAGES)
+    init_image: str | None = Field(
+        None,
+        description="a picture of the mask's size, in base64 (multipart: the file part of this name): it stays "
+        "outside the mask's pixels of the categories asked for",
+    )
+    strength: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="of init_image: how far it is painted over where the mask says so; default 1",
+    )
+    feather_pixels: int | None = Field(
+        None,
+        ge=0,
+        le=MAX_FEATHER,
+        description="of init_image: how far new and given picture are mixed; default 0",
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,9 +270,16 @@ class MaskFacts:
 
 
 def resolve(
-    request: GenerationRequest, mask: MaskFacts, card: ModelCard
+    request: GenerationRequest,
+    mask: MaskFacts,
+    card: ModelCard,
+    *,
+    init_image: InitImageFacts | None = None,
+    max_tiles: int = MAX_TILES,
 ) -> tuple[GenerationSpec, tuple[str, ...]]:
     """The request with every default filled in, and warnings.
+
+    `max_tiles`: the most that all its pictures together may have, with size_policy=tile.
 
     Raises InvalidInput, UnknownCategory or CategoryMismatch for what the model or the mask does not allow.
     """
@@ -233,10 +292,23 @@ def resolve(
     present = [category_id for category_id in sorted(mask.category_ids) if category_id not in (0, IGNORE)]
     asked, warnings = _asked_categories(request, present)
     check_categories(card, {*present, *asked})
-    rendering = request.rendering(card)
+    painting = painting_of(
+        init_image,
+        strength=request.strength,
+        feather_pixels=request.feather_pixels,
+        mask_size=(mask.width, mask.height),
+        asked=asked,
+        present=present,
+    )
+    rendering = request.rendering(
+        card, _own_size(request, mask, card, painting=bool(painting), max_tiles=max_tiles)
+    )
+    if painting:
+        check_steps(rendering["num_inference_steps"], painting["strength"])
     warnings += _resizing(request, mask, rendering["width"], rendering["height"])
     spec = GenerationSpec(
         **rendering,
+        **painting,
         mask_id=mask.id,
         prompt=caption(asked) if request.prompt is None else request.prompt,
         categories=tuple(CATEGORIES[category_id].name for category_id in asked),
@@ -245,6 +317,22 @@ def resolve(
         webhook=request.webhook,
     )
     return spec, (*warnings, *rarity_warnings(card, {*present, *asked}))
+
+
+def _own_size(
+    request: GenerationRequest, mask: MaskFacts, card: ModelCard, *, painting: bool, max_tiles: int
+) -> tuple[int, int] | None:
+    """The mask's (width, height) where the picture has it whatever the model's native size is; else None."""
+    tiled = request.size_policy is SizePolicy.TILE
+    if not tiled and not painting:
+        return None
+    because = "init_image" if painting else "size_policy=tile"
+    size = own_size((request.width, request.height), mask.width, mask.height, because=because)
+    if tiled:
+        check_tiles(card, *size, pictures=request.num_images, most=max_tiles)
+    else:
+        check_whole(card, *size)
+    return size
 
 
 def _resizing(request: GenerationRequest, mask: MaskFacts, width: int, height: int) -> tuple[str, ...]:

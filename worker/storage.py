@@ -95,6 +95,11 @@ class Storage:
                 raise
             return True
 
+    def renew(self, key: str, body: bytes, content_type: str) -> None:
+        """Writes an object whose name is its content's, so that it counts as new whether or not it was there."""
+        with _translated():
+            self._client.put_object(Bucket=self.bucket, Key=key, Body=body, ContentType=content_type)
+
     def upload(
         self, key: str, path: Path, content_type: str, *, pulse: Callable[[], None] = lambda: None
     ) -> None:

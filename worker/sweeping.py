@@ -17,6 +17,7 @@ from worker.layout import (
     TENANT,
     gone_prefix,
     idempotencies_prefix,
+    init_images_prefix,
     job_prefix,
     jobs_prefix,
     training_previews_prefix,
@@ -48,7 +49,9 @@ def sweep_if_due(redis: Redis, intake: Intake) -> None:
 
 def sweep(intake: Intake) -> dict[str, int]:
     """Goes through every tenant's objects; returns how many of each kind went."""
-    counted = dict.fromkeys(("expired", "buried", "leftovers", "keys", "previews", "tombstones"), 0)
+    counted = dict.fromkeys(
+        ("expired", "buried", "leftovers", "keys", "previews", "init_images", "tombstones"), 0
+    )
     for tenant in intake.storage.folders(""):
         if not TENANT.fullmatch(tenant):
             continue
@@ -57,6 +60,8 @@ def sweep(intake: Intake) -> dict[str, int]:
         counted["leftovers"] += _delete_leftovers(intake, tenant)
         counted["keys"] += _delete_old(intake.storage, idempotencies_prefix(tenant), KEPT + _LATE)
         counted["previews"] += _delete_old(intake.storage, training_previews_prefix(tenant), _RECENT)
+        kept = timedelta(seconds=intake.settings.retention_seconds) + _RECENT
+        counted["init_images"] += _delete_old(intake.storage, init_images_prefix(tenant), kept)
         counted["tombstones"] += _delete_old(intake.storage, gone_prefix(tenant), REMEMBERED)
     return counted
 

@@ -6,12 +6,17 @@ import time
 from collections.abc import Iterator
 from functools import cache
 
+import numpy as np
+from numpy.typing import NDArray
+
 from models.condition_sampling import sample_condition
 from models.errors import Unavailable
 from models.rfilter.rules import Policy
+from models.sample import Background
 from worker.dataset_specs import DatasetSpec, ExportSpec
 from worker.export_files import store_export, write_export
 from worker.gpu import Filter
+from worker.init_images import find_given
 from worker.jobs import Phase
 from worker.making import Wanted, make_samples
 from worker.mask_records import read_stored
@@ -32,6 +37,7 @@ def generate(run: Run) -> None:
     run.enter(Phase.CONDITIONS)
     stored = read_stored(run.resources.storage, run.job.tenant, spec.mask_id)
     mask = placed(stored, spec.width, spec.height, spec.size_policy)
+    background = _background(run, spec, mask.ids)
     wanted = [
         Wanted(
             index,
@@ -42,12 +48,22 @@ def generate(run: Run) -> None:
             first_try=spec.first_try,
             georeference=mask.georeference,
             instances=mask.instances,
+            background=background,
+            init_image_sha256=spec.init_image_sha256,
         )
         for index in spec.indices
     ]
     off = spec.filter.policy is Policy.OFF
     rules = None if off else run.resources.gpu.filter(spec.model, run.job.tenant)
     make_samples(run, wanted, spec, rules)
+
+
+def _background(run: Run, spec: GenerationSpec, mask: NDArray[np.uint8]) -> Background | None:
+    """The given picture, and what of it is painted anew."""
+    if spec.init_image_sha256 is None or spec.strength is None:
+        return None
+    image = find_given(run.resources.storage, run.job.tenant, spec.init_image_sha256)
+    return Background(image, spec.region(mask), spec.strength, spec.feather_pixels)
 
 
 def make_shard(run: Run, this: Round, planned: list[Planned]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
@@ -18,12 +19,13 @@ from app.openapi import json_body, refusals, success
 from app.pages import Cursor, Limit, cursor_after, place_of, sample_page
 from app.schemas import JobView, SamplePage
 from models.errors import Gone, NotFound
+from models.masks import SizePolicy
 from models.model_card import ModelCard
 from worker.dataset_specs import DatasetRequest, DatasetSpec, ExportRequest, ExportSpec, resolve_dataset
 from worker.exporting import exports_of, resolve_export, submit_export
 from worker.jobs import Job, JobKind, model_ref
 from worker.layout import JOB_ID
-from worker.mask_sets import MaskSetRecord, find_mask_set, from_mask_ids
+from worker.mask_sets import MaskSetRecord, find_mask_set, from_mask_ids, sizes_of
 from worker.selection import current_selection, filter_anew
 from worker.specs import FilterSpec
 from worker.window import shard_images
@@ -135,12 +137,12 @@ def get_export(dataset_id: DatasetId, export_id: ExportId, found: Resources, ten
 
 
 def _accept(found: AppResources, tenant: str, asked: DatasetRequest, job_id: str) -> Job:
-    card, spec, warnings = _resolve(found, tenant, asked, keep=True)
+    card, spec, warnings, _ = _resolve(found, tenant, asked, keep=True)
     return found.intake.submit(tenant, spec, model_ref(card), warnings, job_id=job_id, own=asked.own)
 
 
 def _check(found: AppResources, response: Response, tenant: str, asked: DatasetRequest) -> CheckedView:
-    card, spec, warnings = _resolve(found, tenant, asked, keep=False)
+    card, spec, warnings, work = _resolve(found, tenant, asked, keep=False)
     return checked(
         found,
         response,
@@ -148,21 +150,36 @@ def _check(found: AppResources, response: Response, tenant: str, asked: DatasetR
         model_ref(card),
         warnings,
         images=spec.samples,
-        work=spec.work * spec.samples,
+        work=work * spec.samples,
         measured_as=spec.model,
     )
 
 
 def _resolve(
     found: AppResources, tenant: str, asked: DatasetRequest, *, keep: bool
-) -> tuple[ModelCard, DatasetSpec, tuple[str, ...]]:
+) -> tuple[ModelCard, DatasetSpec, tuple[str, ...], float]:
+    """What is asked, checked, and the work of one sample on average."""
     intake = found.intake
     intake.check_webhook(tenant, asked.webhook)
     card = found.registry.find(tenant, asked.model)
     masks = _masks(found, tenant, asked, keep=keep)
     size = shard_images(intake.settings, intake.store, card)
-    spec, warnings = resolve_dataset(asked, masks, card, shard_images=size)
-    return card, spec, (*masks.warnings, *warnings)
+    sizes = _sizes(found, tenant, asked, card, masks)
+    spec, warnings = resolve_dataset(
+        asked, masks, card, shard_images=size, sizes=sizes, max_tiles=intake.settings.max_tiles
+    )
+    work = sum(spec.work_of(card, *of) * count for of, count in sizes.items()) / sizes.total()
+    return card, spec, (*masks.warnings, *warnings), work
+
+
+def _sizes(
+    found: AppResources, tenant: str, asked: DatasetRequest, card: ModelCard, masks: MaskSetRecord
+) -> Counter[tuple[int, int]]:
+    """How many masks have pictures of each (width, height)."""
+    if asked.size_policy is SizePolicy.TILE:
+        return sizes_of(found.intake.storage, tenant, masks)
+    size = asked.width or card.native_width, asked.height or card.native_height
+    return Counter({size: masks.masks})
 
 
 def _masks(found: AppResources, tenant: str, asked: DatasetRequest, *, keep: bool) -> MaskSetRecord:

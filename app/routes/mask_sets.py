@@ -84,7 +84,7 @@ def get_mask_set(set_id: MaskSetId, found: Resources, tenant: Reads) -> MaskSetV
 
 
 def _facts(record: MaskSetRecord) -> dict[str, object]:
-    return record.model_dump(exclude={"pages"})
+    return record.model_dump(exclude={"pages", "sizes"})
 
 
 def _created_view(kept: KeptMaskSet) -> CreatedMaskSetView:

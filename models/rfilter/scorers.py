@@ -21,6 +21,7 @@ from models.rfilter.agreement import (
 )
 from models.rfilter.calibration import Calibration
 from models.rfilter.clip import Clip, Region, rank_and_margin
+from models.rfilter.large_pictures import believe
 from models.rfilter.measures import region_verdicts
 from models.rfilter.placement import placement
 from models.rfilter.segmenters import Segmenter, load_segmenter
@@ -53,12 +54,16 @@ class Scorers:
         prompt: str,
         *,
         calibration: Calibration | None = None,
+        region: NDArray[np.bool_] | None = None,
     ) -> Scored:
         """Return the scores of a picture against its conditioning mask.
 
         `image` (H, W, 3) is uint8, or float in [0, 1] where NaN may be found; `mask` (H, W) uint8 category ids.
         Categories that only the `prompt` names are no labels, and may be seen: they count neither for nor against.
         With a calibration of the same segmenter pixels to ignore are marked (R3, R5, R6).
+        `region` (H, W): the part that was made, where the rest of the picture was given. What was given is neither
+        blamed nor doubted: R1 alone looks at it, no pixel of it is ignored, and R2 and placement, which look at the
+        whole picture, have no score.
         """
         scores = {"version": VERSION, **technical_scores(image, mask.shape), "categories": {}}
         scores |= {"segmenter": self.segmenter.digest if self.segmenter else None}
@@ -68,15 +73,27 @@ class Scorers:
         picture = as_uint8(image)
         ignore = np.zeros(mask.shape, np.bool_)
         scores["hash"] = perceptual_hash(picture)
-        scores["placement"] = _rounded(placement(picture, mask))
+        if region is None:
+            scores["placement"] = _rounded(placement(picture, mask))
+        else:
+            mask = np.where(region, mask, np.uint8(IGNORE))
         if self.segmenter:
-            belief = self.segmenter.believe(picture)
+            belief = believe(self.segmenter, picture)
             scores["feature"] = _pack(belief.feature)
             matches = calibration is not None and calibration.segmenter == self.segmenter.digest
-            _add_agreement(scores, belief, mask, calibration if matches else None, ignore)
+            _add_agreement(scores, belief, mask, calibration if matches else None, ignore, region)
         if self.clip:
             matches = calibration is not None and calibration.clip == self.clip.digest
-            _add_clip(scores, self.clip, picture, mask, prompt, calibration if matches else None, ignore)
+            _add_clip(
+                scores,
+                self.clip,
+                picture,
+                mask,
+                prompt,
+                calibration if matches else None,
+                ignore,
+                whole=region is None,
+            )
         return Scored(scores, ignore if ignore.any() else None)
 
     def fingerprint(self, image: NDArray[np.uint8]) -> dict[str, Any]:
@@ -85,7 +102,7 @@ class Scorers:
         if self.clip:
             found["feature"] = _pack(self.clip.embed([image])[0])
         elif self.segmenter:
-            found["feature"] = _pack(self.segmenter.believe(image).feature)
+            found["feature"] = _pack(believe(self.segmenter, image).feature)
         return found
 
 
@@ -107,6 +124,7 @@ def _add_agreement(
     mask: NDArray[np.uint8],
     calibration: Calibration | None,
     ignore: NDArray[np.bool_],
+    region: NDArray[np.bool_] | None,
 ) -> None:
     """Add R4, R5, R6 and R8's scores, and mark pixels that are leaked or not believed."""
     indices = category_indices(mask, belief.category_ids)
@@ -125,6 +143,8 @@ def _add_agreement(
     loss = pixel_loss(belief, indices)
     scores["hardness"] = _rounded(float(loss[known].mean(dtype=np.float64)))
     leaked, likelier = leaks(belief, mask, indices)
+    if region is not None:
+        leaked, likelier = {category: where & region for category, where in leaked.items()}, likelier & region
     for category, where in leaked.items():
         if str(category) in scores["categories"]:
             area = np.count_nonzero(mask == category)
@@ -148,8 +168,10 @@ def _add_clip(
     prompt: str,
     calibration: Calibration | None,
     ignore: NDArray[np.bool_],
+    *,
+    whole: bool,
 ) -> None:
-    """Add R2 and R3's scores, and mark the regions that R3 does not recognise."""
+    """Add R2 and R3's scores, and mark the regions that R3 does not recognise. R2 is for pictures made as a whole."""
     vectors = clip.embed([image])
     scores["feature"] = _pack(vectors[0])
     cosines = clip.similarities(vectors)[0]
@@ -157,7 +179,7 @@ def _add_clip(
     named = {
         category.id for category in CATEGORIES if category.name in prompt.split(" of ", 1)[-1].split(", ")
     }
-    for category in sorted(present):
+    for category in sorted(present) if whole else ():
         rank, margin = rank_and_margin(cosines, category, present | named)
         entry = scores["categories"].setdefault(str(category), {})
         entry |= {"rank": rank, "margin": _rounded(margin)}

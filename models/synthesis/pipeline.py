@@ -38,7 +38,8 @@ class LoadedPipeline:
     """A StableDiffusionControlNetPipeline on its device, and what it has learned there. Used by one thread.
 
     `files`: place → hex SHA-256 of every file read; `digest`: one hash over them, the model's identity.
-    `batch_limits`: the largest batch that fitted, by (height, width), once memory ran out.
+    `batch_limits`: the largest batch that fitted, by (height, width), once memory ran out. `painter`: the
+    inpainting pipeline of the same networks, once a picture was given to be painted in.
     """
 
     pipe: Any
@@ -51,6 +52,7 @@ class LoadedPipeline:
     fixed_batch_shape: bool  # the last batch is padded; so on CUDA
     prompts: PromptCache = field(default_factory=PromptCache)
     batch_limits: dict[tuple[int, int], int] = field(default_factory=dict)
+    painter: Any = None
     oom_halvings: int = 0  # batches halved because memory ran out
     vae_retries: int = 0  # pictures decoded again in fp32 because fp16 overflowed
 

@@ -57,7 +57,7 @@ class Says:
     ignore: NDArray[np.bool_] | None = None
     seen: list[str] = field(default_factory=list)
 
-    def score(self, image: NDArray[np.uint8], mask: Any, prompt: str, *, calibration: Any = None) -> Scored:
+    def score(self, image: NDArray[np.uint8], mask: Any, prompt: str, **options: Any) -> Scored:
         entropy = 5.0 if self.good(len(self.seen)) else 0.0
         self.seen.append(hashlib.sha256(image.tobytes()).hexdigest())
         scores = {"finite": True, "entropy": entropy, "clipped": 0.0, "size_matches": True, "constant": False}

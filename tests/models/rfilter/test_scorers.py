@@ -123,3 +123,31 @@ def test_a_category_that_only_the_prompt_names_counts_neither_way(clip_folder: P
     assert plain["margin"] == pytest.approx(cosines[8] - cosines[order[0]], abs=1e-4)
     assert named["margin"] == pytest.approx(cosines[8] - cosines[order[1]], abs=1e-4)
     assert CATEGORIES[order[0]].name not in {"background", "building"}
+
+
+def test_of_a_composite_only_the_region_is_judged(clip_folder: Path) -> None:
+    """Wrong labels outside the region are the caller's own: neither scored nor ignored, inside they are."""
+    tile = toy_tile("t", 0, 256)
+    region = np.zeros(tile.mask.shape, np.bool_)
+    region[:, :160] = True
+    wrong = tile.mask.copy()
+    wrong[64:128, 176:240] = np.where(wrong[64:128, 176:240] == 6, 8, 6)
+    wrong[64:128, 64:128] = np.where(wrong[64:128, 64:128] == 6, 8, 6)
+    scorers = Scorers(ColorSegmenter(), Clip(clip_folder, "cpu"))
+    whole = scorers.score(tile.image, wrong, PROMPT, calibration=calibration(1.0))
+    part = scorers.score(tile.image, wrong, PROMPT, calibration=calibration(1.0), region=region)
+    cut = scorers.score(
+        tile.image, np.where(region, wrong, np.uint8(255)), PROMPT, calibration=calibration(1.0)
+    )
+    assert whole.ignore is not None
+    assert part.ignore is not None
+    assert whole.ignore[64:128, 176:240].mean() > 0.95
+    assert not part.ignore[~region].any()
+    assert part.ignore[64:128, 64:128].mean() > 0.95
+    assert "placement" not in part.scores
+    for category, values in part.scores["categories"].items():
+        assert "margin" not in values, "R2 looks at the whole picture"
+        assert values["iou"] == cut.scores["categories"][category]["iou"]
+    assert part.scores["hardness"] == cut.scores["hardness"]
+    verdicts = {one.rule: one.passed for one in judge(part.scores, calibration(1.0), Policy.BALANCED)}
+    assert (verdicts["technical"], verdicts["image_text"]) == (True, None)

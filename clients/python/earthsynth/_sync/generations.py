@@ -60,6 +60,7 @@ class Generations:
         num_images: int | None = None,
         init_image: Picture | None = None,
         strength: float | None = None,
+        feather_pixels: int | None = None,
         wait: bool | float = False,
         **rendering: Unpack[Rendering],
     ) -> Generation:
@@ -67,7 +68,8 @@ class Generations:
 
         `mask`: a path, a file's bytes, an open file, a Pillow image or an array, whose values are EarthSynth class
         ids; other encodings go through `client.masks.create`. `polygons` (COCO or GeoJSON, in pixels) are drawn on
-        `width` by `height`. `prompt` or `categories`, else the mask's own categories.
+        `width` by `height`. `prompt` or `categories`, else the mask's own categories. `init_image`: a picture of the
+        mask's size that stays outside the mask's pixels of these categories; `strength` and `feather_pixels` are its.
 
         `wait`: True: return when the generation has ended; seconds: return after so many at the latest, ended or
         not. Raises JobFailed and JobCanceled where it ended so while it was waited for.
@@ -82,6 +84,7 @@ class Generations:
             on_mismatch=on_mismatch,
             num_images=num_images,
             strength=strength,
+            feather_pixels=feather_pixels,
             **rendering,
         )
         if polygons is not None:

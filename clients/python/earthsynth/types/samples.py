@@ -82,6 +82,7 @@ class Sample(Record):
     filter: FilterVerdict = FilterVerdict(accepted=True)
     group: str = ""
     transform: dict[str, Any] = {}
+    init_image_sha256: str | None = None
     try_number: int = 0
     attempt: int = 1
     custom_id: str | None = None
