@@ -30,7 +30,7 @@ def test_models(client: httpx.Client) -> None:
     assert set(nano["categories"]) == {"bare land", "road", "tree", "water", "building"}
     assert len(nano["sha256"]) == 64
     assert nano.items() <= client.get("/v1/models/nano@2").json().items()
-    assert client.get("/v1/models/other").status_code == 422
+    assert client.get("/v1/models/other").status_code == 404
 
 
 def test_workers_are_real_processes(client: httpx.Client, service: LocalStack) -> None:
