@@ -56,6 +56,7 @@ def run_api(settings: Settings) -> None:
 def api_server(settings: Settings) -> ApiServer:
     """The server of these settings, which has not started."""
     api = create_app(settings)
+    _make_routes_ready(api)
     config = uvicorn.Config(
         api,
         host=settings.host,
@@ -69,6 +70,20 @@ def api_server(settings: Settings) -> ApiServer:
         access_log=False,
     )
     return ApiServer(api, config)
+
+
+def _make_routes_ready(api: FastAPI) -> None:
+    """FastAPI (0.165) builds its routes when a request first looks for one, and all others would wait meanwhile."""
+    nowhere = {
+        "type": "http",
+        "method": "GET",
+        "path": "/",
+        "root_path": "",
+        "query_string": b"",
+        "headers": [],
+    }
+    for route in api.routes:
+        route.matches(nowhere)
 
 
 def _refuse_without_keys(settings: Settings) -> None:

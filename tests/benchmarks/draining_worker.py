@@ -10,11 +10,12 @@ import time
 
 from worker.jobs import JobStatus
 from worker.lease import release, take
-from worker.queue import queue_key
+from worker.queue import QUEUE_NAME
 from worker.results import end
 from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, connect
+from worker.turns import queue_key
 
 if __name__ == "__main__":
     settings = Settings()
@@ -24,7 +25,7 @@ if __name__ == "__main__":
     while True:
         due = max(due + pause, time.monotonic() - 1)
         time.sleep(max(0.0, due - time.monotonic()))
-        taken = take(redis, queue_key(), owner="draining", seconds=30)
+        taken = take(redis, queue_key(QUEUE_NAME), owner="draining", seconds=30)
         if taken is None:
             continue
         entry_id, token = taken

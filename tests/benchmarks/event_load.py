@@ -50,11 +50,13 @@ class Heard:
 class _Client(asyncio.Protocol):
     def __init__(self, job_id: str, numbers: list[int], heard: Heard, opened: asyncio.Semaphore) -> None:
         self._job_id, self._numbers, self._heard, self._opened = job_id, numbers, heard, opened
-        self._buffer, self.done = b"", asyncio.get_running_loop().create_future()
+        self._buffer, loop = b"", asyncio.get_running_loop()
+        self.done, self.gone = loop.create_future(), loop.create_future()  # the stream, the connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         request = f"GET /v1/jobs/{self._job_id}/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-        cast(asyncio.Transport, transport).write(request.encode())
+        self.transport = cast(asyncio.Transport, transport)
+        self.transport.write(request.encode())
 
     def data_received(self, data: bytes) -> None:
         arrived = time.time()
@@ -75,6 +77,7 @@ class _Client(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._finish()
+        self.gone.set_result(None)
 
     def _finish(self) -> None:
         if not self.done.done():
@@ -99,6 +102,9 @@ async def _follow(
             await opened.acquire()
         publishing.start()
         await asyncio.gather(*(client.done for client in made))
+        for client in made:
+            client.transport.close()
+        await asyncio.gather(*(client.gone for client in made))
 
 
 def _publish(redis: Redis, store: Store, jobs: list[str], rate: float, events: int) -> None:

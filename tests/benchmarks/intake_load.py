@@ -31,7 +31,11 @@ from worker.results import read_request
 from worker.storage import Storage
 from worker.store import connect
 
-DEEP = {"EARTHSYNTH_MAX_QUEUE_DEPTH": "1000000", "EARTHSYNTH_LOG_LEVEL": "WARNING"}
+DEEP = {
+    "EARTHSYNTH_MAX_QUEUE_DEPTH": "1000000",
+    "EARTHSYNTH_MAX_TENANT_QUEUE_DEPTH": "1000000",
+    "EARTHSYNTH_LOG_LEVEL": "WARNING",
+}
 WARM_UP = 100
 SHED = (429, 503)
 
