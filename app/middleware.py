@@ -51,7 +51,6 @@ def install(
 ) -> None:
     """`hosts`: see HostCheck."""
     app.add_middleware(BodyLimit, limits=body_limits)
-    app.add_middleware(Door, limit=max_concurrent_requests, waiting=max_waiting_requests)
     app.add_middleware(HostCheck, allowed=hosts)
     app.add_middleware(AnswerHeaders)
     app.add_middleware(
@@ -61,3 +60,6 @@ def install(
         validator=lambda value: bool(_REQUEST_ID.fullmatch(value)),
         transformer=lambda value: value,
     )
+    app.add_middleware(
+        Door, limit=max_concurrent_requests, waiting=max_waiting_requests
+    )  # outside all others

@@ -8,19 +8,22 @@ waits: for its client's bytes, for the end of a job (`?wait=`), or, as a stream 
 from __future__ import annotations
 
 import asyncio
+import json
+import re
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.problems import answer, problem_of
+from app.problems import problem_of
 from models.errors import Overloaded
 
 RETRY_SECONDS = 1
 NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _CLOSED_ABOVE_BYTES = 1 << 20  # a larger body is not read to its end only to keep the connection
 
 
@@ -70,6 +73,7 @@ class Door:
 
     def __init__(self, app: ASGIApp, limit: int, waiting: int) -> None:
         self._app, self._limit, self._waiting = app, limit, waiting
+        self._refusal = _Refusal()
         self._line: deque[asyncio.Future[None]] = deque()
         self.inside = 0
 
@@ -101,7 +105,7 @@ class Door:
             await self._app(scope, receive, send)
             return
         if len(self._line) >= self._waiting and self.inside >= self._limit:
-            await _refuse(scope, receive, send)
+            await self._refusal.send(scope, send)
             return
         place = _Place(self)
 
@@ -132,14 +136,39 @@ def _is_stream(start: Message) -> bool:
     )
 
 
-async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    error = Overloaded(
-        "More requests have come than this service can answer at a time. Nothing was started; try again.",
-        code="overloaded",
-        retry_after_seconds=RETRY_SECONDS,
-    )
-    headers = {"Retry-After": str(RETRY_SECONDS)}
-    declared = Headers(scope=scope).get("content-length", "")
-    if declared.isdecimal() and int(declared) > _CLOSED_ABOVE_BYTES:
-        headers["Connection"] = "close"
-    await answer(problem_of(error, scope["path"]), headers)(scope, receive, send)
+class _Refusal:
+    """The answer to those who are too many, made once but for the path and the request's id.
+
+    Under an overload most of the work would otherwise be to say so.
+    """
+
+    def __init__(self) -> None:
+        error = Overloaded(
+            "More requests have come than this service can answer at a time. Nothing was started; try again.",
+            code="overloaded",
+            retry_after_seconds=RETRY_SECONDS,
+        )
+        document = problem_of(error, "@path").model_dump() | {"request_id": "@id"}
+        whole = json.dumps(document, separators=(",", ":")).encode()
+        self._before, _, rest = whole.partition(b'"@path"')
+        self._between, _, self._after = rest.partition(b"@id")
+        self._headers = [
+            (b"retry-after", b"%d" % RETRY_SECONDS),
+            (b"content-type", b"application/problem+json"),
+            (b"x-content-type-options", b"nosniff"),
+            (b"cache-control", b"no-store"),
+        ]
+
+    async def send(self, scope: Scope, send: Send) -> None:
+        given = dict(scope["headers"])
+        request_id: bytes = given.get(b"x-request-id", b"")
+        if not _REQUEST_ID.fullmatch(request_id):
+            request_id = uuid.uuid4().hex.encode()
+        path = json.dumps(scope["path"]).encode()
+        body = b"".join((self._before, path, self._between, request_id, self._after))
+        headers = [*self._headers, (b"x-request-id", request_id), (b"content-length", b"%d" % len(body))]
+        declared = given.get(b"content-length", b"")
+        if declared.isdigit() and int(declared) > _CLOSED_ABOVE_BYTES:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": 429, "headers": headers})
+        await send({"type": "http.response.body", "body": body})

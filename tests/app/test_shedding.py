@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
+from app.problems import problem_of
 from app.shedding import Door, only_waiting
+from models.errors import Overloaded
 
 
 def scope(path: str = "/v1/jobs", **headers: str) -> Scope:
@@ -78,6 +80,14 @@ def test_those_inside_and_in_line_are_served_in_order_and_the_rest_refused() -> 
         assert refused.headers[b"content-type"] == b"application/problem+json"
         problem = json.loads(refused.sent[1]["body"])
         assert (problem["code"], problem["status"], problem["retryable"]) == ("overloaded", 429, True)
+        assert refused.headers[b"x-request-id"].decode() == problem["request_id"]
+        assert problem == problem_of(
+            Overloaded(problem["detail"], code="overloaded"), "/v1/jobs"
+        ).model_dump() | {"request_id": problem["request_id"]}
+        named = Visit(door, scope('/v1/"ü', x_request_id="mine-1"))
+        await settle()
+        problem = json.loads(named.sent[1]["body"])
+        assert (problem["instance"], problem["request_id"]) == ('/v1/"ü', "mine-1")
         gate.release()
         await settle()
         assert [visit.status for visit in visits[:5]] == [200] + [None] * 4
