@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
-from app.dependencies import JobId, Resources
+from app.dependencies import JobId, Resources, id_in_path
 from app.idempotency import Repeats
 from app.openapi import refusals
 from app.pages import Cursor, Limit, cursor_after, place_of
 from app.webhook_views import DeliveryPage, DeliveryView, delivery_view
 from worker.delivery_log import deliveries_of_job, redeliver
+from worker.layout import DELIVERY_ID
 
 router = APIRouter(prefix="/v1/jobs", tags=["webhooks"])
-DeliveryId = Annotated[str, Path(description="dlv_ and 26 characters", max_length=200)]
+DeliveryId = Annotated[str, id_in_path("dlv_ and 26 characters", DELIVERY_ID)]
 
 
 @router.get("/{job_id}/deliveries", response_model=DeliveryPage, responses=refusals(404, 410, 422, 503))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from app.auth import Reads
 from app.dependencies import Resources
@@ -16,6 +17,16 @@ from worker.usage import DayUsage, Usage, total, usage_of_days
 
 router = APIRouter(prefix="/v1/usage", tags=["usage"])
 _MOST_DAYS = 366
+
+
+def _written_as_day(value: Any) -> Any:
+    """pydantic would take seconds since 1970, and times, for days too."""
+    if isinstance(value, str) and not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", value):
+        raise ValueError("must be written as YYYY-MM-DD")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_written_as_day)]
 
 
 class UsageView(BaseModel):
@@ -31,11 +42,9 @@ class UsageView(BaseModel):
 def get_usage(
     found: Resources,
     tenant: Reads,
-    first: Annotated[
-        date | None, Query(alias="from", description="UTC; default: 29 days before `to`")
-    ] = None,
+    first: Annotated[Day | None, Query(alias="from", description="UTC; default: 29 days before `to`")] = None,
     last: Annotated[
-        date | None, Query(alias="to", description="UTC, that day included; default: today")
+        Day | None, Query(alias="to", description="UTC, that day included; default: today")
     ] = None,
 ) -> UsageView:
     """Jobs, pictures and workers' time by day, counted when a job ends; at most 366 days at once."""

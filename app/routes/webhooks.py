@@ -6,13 +6,13 @@ import secrets
 from itertools import islice
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Request, Response
 from pydantic_core import to_json
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
 from app.bodies import parse_json
-from app.dependencies import AppResources, Resources
+from app.dependencies import AppResources, Resources, id_in_path
 from app.idempotency import Repeats
 from app.openapi import json_body, refusals, success
 from app.pages import Cursor, Limit, cursor_after, place_of
@@ -31,6 +31,7 @@ from app.webhook_views import (
 )
 from worker.derived_ids import derived_id
 from worker.jobs import now
+from worker.layout import ENDPOINT_ID
 from worker.webhook_endpoints import (
     Endpoint,
     change,
@@ -44,7 +45,7 @@ from worker.webhook_endpoints import (
 from worker.webhook_sending import Message
 
 router = APIRouter(prefix="/v1/webhooks", tags=["webhooks"])
-EndpointId = Annotated[str, Path(description="whk_ and 26 characters", max_length=200)]
+EndpointId = Annotated[str, id_in_path("whk_ and 26 characters", ENDPOINT_ID)]
 
 
 @router.post(

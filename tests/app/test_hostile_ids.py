@@ -313,6 +313,8 @@ QUERIES: list[tuple[str, str, int, str]] = [
     ("I57-kind", "/v1/jobs?kind=../x", 422, "invalid_request"),
     ("I59-0000", "/v1/usage?from=0000-01-01", 422, "invalid_request"),
     ("I59-0001", "/v1/usage?from=0001-01-01", 422, "invalid_period"),
+    ("I59-offset", "/v1/usage?from=2026-01-01T00:00:00%2B14:00", 422, "invalid_request"),
+    ("I59-seconds", "/v1/usage?to=0", 422, "invalid_request"),
     ("I59-first", "/v1/usage?to=0001-01-01", 422, "invalid_period"),
     ("I59-leap-second", "/v1/usage?from=2016-12-31T23:59:60Z", 422, "invalid_request"),
     ("I59-february", "/v1/usage?from=2026-02-30", 422, "invalid_request"),
@@ -331,7 +333,6 @@ def test_queries(guest: Guest, path: str, status: int, code: str) -> None:
 def test_days_at_the_ends_of_time(guest: Guest) -> None:
     """I59."""
     for query in (
-        "from=2026-01-01T00:00:00%2B14:00&to=2026-01-02",
         "to=9999-12-31",
         "from=9999-12-31&to=9999-12-31",
         "from=0001-01-01&to=0001-12-31",

@@ -26,6 +26,7 @@ from worker.dataset_specs import ExportSpec
 from worker.intake import Intake
 from worker.jobs import model_ref
 from worker.store import Store, connect
+from worker.webhook_endpoints import register
 
 OWN = png(road_and_buildings(72))  # a mask's id is its content's: nobody else may have this one
 # Path parameter → what it names; where paths share a parameter's name, the path's first words decide
@@ -40,6 +41,8 @@ PARAMETERS = {
     "/v1/training-sets/{set_id}": "training_set",
     "step": "step",
     "key": "file",
+    "endpoint_id": "endpoint",
+    "delivery_id": "delivery",
 }
 ABSENT = {
     "generation": ABSENT_JOB,
@@ -51,6 +54,8 @@ ABSENT = {
     "training_set": "tset_" + "0" * 64,
     "model": "nobodys",
     "step": "1",
+    "endpoint": "whk_" + "0" * 26,
+    "delivery": "dlv_" + "0" * 26,
     "file": f"masks/{'0' * 64}.png",
 }
 BODIES: dict[str, dict[str, Any]] = {
@@ -65,6 +70,7 @@ NAMED_IN_BODIES: list[tuple[str, dict[str, Any], tuple[Any, ...], str]] = [
     ("/v1/datasets", {"masks": {"mask_ids": [None]}, "samples_per_mask": 1}, ("masks", "mask_ids", 0), "mask"),
     ("/v1/datasets", {"masks": {"mask_set_id": None}, "samples_per_mask": 1}, ("masks", "mask_set_id"), "mask_set"),
     ("/v1/trainings", {"training_set_id": None, "name": "x"}, ("training_set_id",), "training_set"),
+    ("/v1/webhooks/test", {"endpoint_id": None}, ("endpoint_id",), "endpoint"),
     ("/v1/trainings/preview", {"training_set_id": None}, ("training_set_id",), "training_set"),
 ]  # fmt: skip
 
@@ -81,7 +87,7 @@ class Tenants:
     def state(self) -> dict[str, Any]:
         """What the owner has, as it is told."""
         paths = [
-            *("/v1/jobs", "/v1/models"),
+            *("/v1/jobs", "/v1/models", "/v1/webhooks"),
             *(f"/v1/jobs/{self.ids[kind]}" for kind in ("generation", "dataset", "export", "training")),
             f"/v1/datasets/{self.ids['dataset']}",
             f"/v1/datasets/{self.ids['dataset']}/exports",
@@ -89,6 +95,7 @@ class Tenants:
             f"/v1/mask-sets/{self.ids['mask_set']}",
             f"/v1/training-sets/{self.ids['training_set']}",
             f"/v1/models/{self.ids['model']}",
+            f"/v1/webhooks/{self.ids['endpoint']}/secret",
         ]
         answers = {path: self.owner.get(path) for path in paths}
         assert {answer.status_code for answer in answers.values()} == {200}
@@ -130,6 +137,8 @@ def _make_one_of_each(guarded: GuardedService, owner: httpx.Client, folder: Path
     ids["training"] = made("/v1/trainings", json=training)
     (folder / "model_index.json").write_text("{}")
     ids["model"] = publish(registry_of(guarded.storage), name, folder, tenant="acme").name
+    endpoint, _ = register(guarded.storage, "acme", "https://hooks.example.com/")
+    ids |= {"endpoint": endpoint.id, "delivery": "dlv_" + "1" * 26}
     ids["export"] = _export(guarded, ids["dataset"])
     return ids
 
@@ -229,7 +238,7 @@ def _told(answer: httpx.Response) -> dict[str, Any]:
 
 def test_lists_hold_ones_own(tenants: Tenants) -> None:
     other = tenants.other
-    for path in ("/v1/jobs", "/v1/models"):
+    for path in ("/v1/jobs", "/v1/models", "/v1/webhooks"):
         text = other.get(path).text
         assert not [
             value

@@ -9,6 +9,7 @@ import json
 import os
 import re
 from typing import Any
+from zlib import crc32
 
 import schemathesis
 from schemathesis import Case, HookContext, Response
@@ -16,6 +17,7 @@ from schemathesis.core.failures import Failure
 
 IDS: dict[str, str] = json.loads(os.environ.get("CONTRACT_IDS", "{}"))
 _EVENT_ID = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+_WORDS_BESIDE_IDS = {"/v1/webhooks/test", "/v1/trainings/preview"}  # of which GET looks for an id
 _JOB_ID = re.compile(r"job_[0-9a-z]{26}")
 # Refusals by what the document states; others are by rules between fields, or between a field and what is stored.
 _STATED = {
@@ -35,7 +37,7 @@ def map_case(_: HookContext, case: Case) -> Case:
         return case
     if isinstance(case.query, dict) and "wait" in case.query:
         case.query["wait"] = 0
-    if hash(repr(case.body) + repr(case.path_parameters)) % 2:
+    if crc32(repr((case.body, case.path_parameters)).encode("utf-8", "replace")) % 2:
         for name in case.path_parameters or {}:
             if name in IDS:
                 case.path_parameters[name] = IDS[name]
@@ -67,17 +69,19 @@ def before_call(_: HookContext, case: Case, kwargs: dict[str, Any]) -> None:
 @schemathesis.hook
 def filter_failure(_: HookContext, failure: Failure, case: Case, response: Response) -> bool:
     """False for a refusal of a well-formed request by a rule that no schema states."""
-    if type(failure).__name__ != "RejectedPositiveData":
+    kind, problem = type(failure).__name__, response.json() if response.status_code >= 400 else {}
+    if kind == "UnsupportedMethodResponse":
+        return not (case.path in _WORDS_BESIDE_IDS and response.status_code == 404)
+    if kind != "RejectedPositiveData":
         return True
-    problem = response.json()
     event = (case.headers or {}).get("last-event-id")
-    if isinstance(event, str) and not _EVENT_ID.fullmatch(
-        event
-    ):  # made from ids of other answers, against the document
-        return False
+    if isinstance(event, str) and not _EVENT_ID.fullmatch(event):
+        return False  # taken from another answer, against the document's pattern
     if problem["code"] not in _STATED:
         return False
     message = problem["detail"]
+    if problem["code"] == "missing_field" and "Field required" not in message:
+        return False
     if "Value error" in message:  # exactly one of two fields, shares that add up to 1, …
         return False
     # To JSON Schema 7.0 is an integer; the service wants it written as one.
