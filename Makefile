@@ -16,7 +16,7 @@ STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format chaos contract bench eval ablation clean
+.PHONY: help install demo up test check format docs chaos contract bench eval ablation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,10 @@ format: $(STAMP) ## Format the code and mend what the linter can
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/python clients/python/make_sync.py
+
+docs: $(STAMP) ## Make docs/api.md and the README's table of settings anew
+	@$(BIN)/python -m deploy.api_reference docs/api.md
+	@$(BIN)/python -m deploy.settings_table README.md
 
 chaos: $(STAMP) ## Run the tests that kill, stop and starve the parts
 	@$(BIN)/python -m pytest -q -m slow tests/chaos

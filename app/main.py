@@ -16,10 +16,11 @@ from starlette.concurrency import run_in_threadpool
 from app import middleware, problems
 from app.body_limit import BodyLimits
 from app.dependencies import AppResources
+from app.document import install as install_document
+from app.document import operation_id
 from app.doorbell import Doorbell
 from app.event_logs import EventLogs
 from app.hosts import names_for
-from app.openapi import install as install_openapi
 from app.queries import only_known_parameters
 from app.rate_limits import RateLimits
 from app.routes import (
@@ -35,6 +36,8 @@ from app.routes import (
     mask_sets,
     masks,
     models,
+    ogc,
+    ogc_jobs,
     training_sets,
     trainings,
     usage,
@@ -107,6 +110,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
     app = FastAPI(
         title="EarthSynth",
         version="1",
+        generate_unique_id_function=operation_id,
         summary="Synthetic satellite pictures with exact labels, from semantic masks.",
         lifespan=lifespan,
         redoc_url=None,
@@ -145,9 +149,11 @@ def create_app(config: Settings | None = None) -> FastAPI:
         deliveries,
         webhooks,
         workers,
+        ogc,
+        ogc_jobs,
     ):
         app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
-    install_openapi(app)
+    install_document(app)
     return app
 
 

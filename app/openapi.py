@@ -1,32 +1,23 @@
-"""The published contract: OpenAPI 3.1 from the code, with problem documents and both body forms."""
+"""What routes say about themselves in the published contract; `app/document.py` makes the document of it."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastapi import FastAPI
 from pydantic import BaseModel
 
-from app.problems import Problem
-from app.shedding import NEVER_REFUSED
-
 Answers = dict[int | str, dict[str, Any]]
-# Whoever needs a key may lack it, or its scope; come too often; and misspell a parameter.
-_OF_EVERY_CALLER = {
-    401: "Unauthorized",
-    403: "Forbidden",
-    422: "Unprocessable Content",
-    429: "Too Many Requests",
-}
+
+COMPONENTS = "#/components/schemas/"
+PROBLEM_TYPE = "application/problem+json"
+DEFINITIONS = "x-definitions"
+"""Under this key an operation carries the schemas that its request body refers to."""
 
 
 def refusals(*statuses: int) -> Answers:
-    """The problem answers an operation can really give."""
+    """The problem answers an operation can really give; their codes stand in its entry of `app/examples`."""
     return {
-        status: {
-            "model": Problem,
-            "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
-        }
+        status: {"content": {PROBLEM_TYPE: {"schema": {"$ref": f"{COMPONENTS}Problem"}}}}
         for status in statuses
     }
 
@@ -38,89 +29,65 @@ def success(status: int, description: str, **content: Any) -> Answers:
 
 def body_of(model: type[BaseModel], *, file: str, more_files: tuple[str, ...] = ()) -> dict[str, Any]:
     """The request body of an operation that parses it by itself: JSON, or a form with file parts."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    definitions = schema.pop("$defs", {})
-    properties = {name: _inlined(field, definitions) for name, field in schema["properties"].items()}
-    texts = {name: _without_null(field) for name, field in properties.items()}  # a form cannot say null
-    form = texts | {name: {"type": "string", "format": "binary"} for name in (file, *more_files)}
-    shape = {"type": "object", "additionalProperties": False}
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {"schema": shape | {"properties": properties}},
-                "multipart/form-data": {"schema": shape | {"properties": form}},
-            },
-        }
-    }
+    name, definitions = model.__name__, _definitions(model)
+    form = name.removesuffix("Request") + "Form"
+    definitions[form] = _form_schema(definitions[name], (file, *more_files))
+    objects = [key for key in definitions[form]["properties"] if _is_object(definitions, form, key)]
+    encoding = {"encoding": {key: {"contentType": "application/json"} for key in objects}} if objects else {}
+    return _body(
+        definitions,
+        {
+            "application/json": {"schema": {"$ref": COMPONENTS + name}},
+            "multipart/form-data": {"schema": {"$ref": COMPONENTS + form}} | encoding,
+        },
+    )
 
 
 def json_body(model: type[BaseModel]) -> dict[str, Any]:
     """The request body of an operation that parses JSON by itself, so that numbers stay numbers."""
-    schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    definitions = schema.pop("$defs", {})
-    return {
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": _inlined(schema, definitions)}},
-        }
-    }
+    return _body(_definitions(model), {"application/json": {"schema": {"$ref": COMPONENTS + model.__name__}}})
 
 
-def _inlined(node: Any, definitions: dict[str, Any]) -> Any:
-    """The schema with its local references replaced, so that it stands alone in the document."""
+def _body(definitions: dict[str, Any], content: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": content}, DEFINITIONS: definitions}
+
+
+def _definitions(model: type[BaseModel]) -> dict[str, Any]:
+    """The schemas of the model and of what it is made of, by name."""
+    schema = model.model_json_schema(ref_template=COMPONENTS + "{model}")
+    definitions: dict[str, Any] = schema.pop("$defs", {})
+    closed: dict[str, Any] = _closed({**definitions, model.__name__: schema})
+    return closed
+
+
+def _closed(node: Any) -> Any:
+    """Objects with patterns for names refuse other names, which pydantic means and does not say."""
     if isinstance(node, dict):
-        name = str(node.get("$ref", "")).rpartition("/")[2]
-        if name in definitions:
-            return _inlined(definitions[name], definitions)
-        if "patternProperties" in node:  # pydantic means that other names are refused, and does not say so
-            node = node | {"additionalProperties": False}
-        return {key: _inlined(value, definitions) for key, value in node.items()}
-    if isinstance(node, list):
-        return [_inlined(value, definitions) for value in node]
-    return node
+        more = {"additionalProperties": False} if "patternProperties" in node else {}
+        return {key: _closed(value) for key, value in node.items()} | more
+    return [_closed(value) for value in node] if isinstance(node, list) else node
 
 
-def _problem(title: str) -> dict[str, Any]:
-    schema = {"$ref": "#/components/schemas/Problem"}
-    return {"description": title, "content": {"application/problem+json": {"schema": schema}}}
+def _form_schema(schema: dict[str, Any], files: tuple[str, ...]) -> dict[str, Any]:
+    """The same fields as parts of a form, which cannot say null; `files` are file parts there."""
+    properties = {name: without_null(field) for name, field in schema["properties"].items()}
+    properties |= {name: {"type": "string", "format": "binary", "description": "the file"} for name in files}
+    return {key: value for key, value in schema.items() if key != "title"} | {"properties": properties}
 
 
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a parameter, which is absent rather than null."""
-    kinds: list[dict[str, Any]] = [kind for kind in schema.get("anyOf", ()) if kind != {"type": "null"}]
-    if len(kinds) != 1:
-        return schema
-    return {key: value for key, value in schema.items() if key != "anyOf"} | kinds[0]
+def without_null(field: dict[str, Any]) -> dict[str, Any]:
+    """The schema of what is left out rather than null: a form's field, a parameter."""
+    kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    kept = {
+        key: value for key, value in field.items() if key != "anyOf" and (key, value) != ("default", None)
+    }
+    if not kinds:
+        return kept
+    return kept | (kinds[0] if len(kinds) == 1 else {"anyOf": kinds})
 
 
-def install(app: FastAPI) -> None:
-    """Puts problem documents where FastAPI describes its own errors, and those that middleware gives."""
-    generated = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = generated()
-        schemas = document.get("components", {}).get("schemas", {})
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        for name, path in document["paths"].items():
-            for operation in path.values():
-                if name not in NEVER_REFUSED:
-                    operation["responses"].setdefault("429", _problem("Too Many Requests"))
-                if "security" in operation:
-                    for status, title in _OF_EVERY_CALLER.items():
-                        operation["responses"].setdefault(str(status), _problem(title))
-                if "requestBody" in operation:
-                    for status, title in ((408, "Request Timeout"), (413, "Content Too Large")):
-                        operation["responses"].setdefault(str(status), _problem(title))
-                for status, answer in list(operation["responses"].items()):
-                    if "HTTPValidationError" in str(answer):
-                        operation["responses"][status] = _problem("Unprocessable Content")
-                ok = operation["responses"].get("200", {}).get("content", {})
-                if "text/event-stream" in ok:  # a stream of events is no string, as FastAPI has it
-                    ok["text/event-stream"] = {}
-                for parameter in operation.get("parameters", ()):
-                    parameter["schema"] = _without_null(parameter["schema"])
-        return document
-
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to change the document
+def _is_object(definitions: dict[str, Any], form: str, name: str) -> bool:
+    """Whether a form sends the field as JSON text."""
+    field = definitions[form]["properties"][name]
+    field = definitions.get(str(field.get("$ref", "")).removeprefix(COMPONENTS), field)
+    return bool(field.get("type") == "object")

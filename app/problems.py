@@ -44,6 +44,11 @@ _HTTP_CODES = {
     413: "too_large",
     415: "unsupported_media_type",
 }
+# These OGC 18-062r2 names; all others are ours.
+_TYPES = {
+    code: f"http://www.opengis.net/def/exceptions/ogcapi-processes-1/1.0/{code.replace('_', '-')}"
+    for code in ("no_such_process", "no_such_job", "result_not_ready")
+}
 # RFC 6750: how to authenticate, and why that was not enough
 _CHALLENGES = {
     "missing_key": 'Bearer realm="earthsynth"',
@@ -87,7 +92,7 @@ def problem(
     instance: str | None = None,
 ) -> Problem:
     return Problem(
-        type=f"urn:earthsynth:problem:{code}",
+        type=_TYPES.get(code, f"urn:earthsynth:problem:{code}"),
         title=HTTPStatus(status).phrase,
         status=status,
         detail=detail,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import get_origin
 
 from fastapi import Request
 from fastapi.dependencies.utils import get_flat_params
@@ -20,12 +21,12 @@ def only_known_parameters(request: Request, _: KnownCaller) -> None:
         return
     route: APIRoute = request.scope["route"]
     fields = get_flat_params(route.dependant)
-    known = {field.alias for field in fields if isinstance(field.field_info, Query)}
+    known = {field.alias: field.field_info for field in fields if isinstance(field.field_info, Query)}
     for name, count in given.items():
         if name not in known:
             takes = ", ".join(sorted(known)) or "none"
             _refuse("unknown_field", name, f"is no parameter of this path, which takes {takes}")
-        if count > 1:
+        if count > 1 and get_origin(known[name].annotation) is not list:
             _refuse("repeated_field", name, "is there more than once")
 
 

@@ -14,6 +14,7 @@ import pytest
 from redis import Redis
 
 from deploy.localstack import LocalStack
+from tests.contract import conforms
 from tests.waiting import until
 from worker.api_keys import Scope, create_key
 from worker.settings import Settings
@@ -97,7 +98,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GuardedService
 
 
 def checked_client(url: str, **options: Any) -> httpx.Client:
-    """An HTTP client that checks every refusal: it must be a whole problem document."""
+    """An HTTP client that checks every answer: the published document must know it, a refusal be a whole problem."""
 
     def check(response: httpx.Response) -> None:
         if response.status_code >= 400 and str(response.request.url).startswith(url):
@@ -108,6 +109,8 @@ def checked_client(url: str, **options: Any) -> httpx.Client:
             assert problem["status"] == response.status_code
             assert "Traceback" not in response.text
             assert "/site-packages/" not in response.text
+        if str(response.request.url).startswith(url):
+            conforms(response)
 
     return httpx.Client(
         base_url=url, trust_env=False, timeout=90, event_hooks={"response": [check]}, **options
@@ -116,7 +119,7 @@ def checked_client(url: str, **options: Any) -> httpx.Client:
 
 @pytest.fixture
 def client(service: LocalStack) -> Iterator[httpx.Client]:
-    """A client of the service, by which every refusal is checked."""
+    """A client of the service, by which every answer is checked."""
     with checked_client(service.api_url) as found:
         yield found
 

@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from models.categories import CATEGORIES, find_category
 from models.condition_sampling import ConditionOptions
 from models.errors import FieldError, InvalidInput
-from models.export.options import ExportOptions
+from models.export.options import ExportFormat, ExportOptions
 from models.export.splits import check_split_name
 from models.masks import SizePolicy
 from models.model_card import ModelCard, check_categories, rarity_warnings
@@ -75,6 +75,9 @@ def _named(value: Any) -> Any:
     return {"format": value} if isinstance(value, str) else value
 
 
+_NamedOptions = Annotated[
+    ExportOptions, BeforeValidator(_named, json_schema_input_type=ExportFormat | ExportOptions)
+]
 DEFAULT_SPLITS = {"train": 0.8, "val": 0.1, "test": 0.1}
 
 
@@ -132,7 +135,7 @@ class DatasetRequest(RenderingRequest, JobRequest):
     )
     conditions: ConditionOptions = ConditionOptions()
     splits: Splits = Field(default_factory=lambda: dict(DEFAULT_SPLITS))
-    formats: tuple[Annotated[ExportOptions, BeforeValidator(_named)], ...] = Field(
+    formats: tuple[_NamedOptions, ...] = Field(
         (), max_length=20, description="exported when done: names of formats, or objects with options too"
     )
 

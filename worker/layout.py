@@ -86,6 +86,11 @@ def result_key(tenant: str, job_id: str) -> str:
     return f"{tenant}/jobs/{job_id}/result.json"
 
 
+def ogc_key(tenant: str, job_id: str) -> str:
+    """How a client of the OGC standard wants the results."""
+    return f"{jobs_prefix(tenant)}{job_id}/ogc.json"
+
+
 def attempt_prefix(tenant: str, job_id: str, attempt: int, nonce: str, shard: str = "") -> str:
     """`nonce` keeps two attempts with one number apart: the count begins anew when Redis is lost."""
     within = f"made/{shard}/" if shard else ""

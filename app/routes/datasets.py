@@ -62,7 +62,7 @@ def get_dataset(dataset_id: DatasetId, found: Resources, tenant: Reads) -> Datas
 
 
 @router.get("/{dataset_id}/samples", response_model=SamplePage, responses=refusals(404, 410, 422, 503))
-def get_samples(
+def get_dataset_samples(
     dataset_id: DatasetId, found: Resources, tenant: Reads, limit: Limit = 50, cursor: Cursor = None
 ) -> SamplePage:
     """The samples of the current selection, exhausted ones too, by index; empty until the job has ended."""
@@ -77,7 +77,7 @@ def get_samples(
     responses=refusals(400, 404, 409, 410, 413, 415, 422, 503),
     openapi_extra=json_body(FilterSpec),
 )
-async def refilter(
+async def refilter_dataset(
     request: Request, dataset_id: DatasetId, found: Resources, tenant: Writes, once: Repeats
 ) -> DatasetView | Response:
     """Chooses the samples again by another policy or other thresholds, from stored scores: no GPU, no new picture."""

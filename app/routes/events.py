@@ -24,7 +24,7 @@ _EVENT_ID = r"^[0-9]{1,19}-[0-9]{1,19}$"
     | success(204, "the job has ended, and that event was its last one")
     | refusals(404, 410, 422, 503),
 )
-async def get_events(
+async def get_job_events(
     job_id: JobId,
     found: Resources,
     tenant: Reads,

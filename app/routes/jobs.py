@@ -64,7 +64,7 @@ def get_job(job_id: JobId, found: Resources, tenant: Reads) -> JobView:
 
 
 @router.get("/{job_id}/results", response_model=SamplePage, responses=refusals(404, 410, 422, 503))
-def get_results(
+def get_job_results(
     job_id: JobId, found: Resources, tenant: Reads, limit: Limit = 50, cursor: Cursor = None
 ) -> SamplePage:
     """The samples of an ended job, exhausted ones too, by index; empty until it has ended."""

@@ -89,7 +89,7 @@ def get_mask(mask_id: MaskId, found: Resources, tenant: Reads) -> MaskView:
     response_class=Response,
     responses=success(200, "the picture", content={"image/png": {}}) | refusals(404, 422, 503),
 )
-def get_preview(mask_id: MaskId, found: Resources, tenant: Reads) -> Response:
+def get_mask_preview(mask_id: MaskId, found: Resources, tenant: Reads) -> Response:
     """The mask in its categories' colours, as PNG."""
     mask = found.intake.find_mask(tenant, mask_id)
     return Response(preview_png(read_mask(found.intake.storage, tenant, mask.id)), media_type="image/png")

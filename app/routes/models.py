@@ -107,7 +107,7 @@ def get_model(name: ModelName, found: Resources, tenant: Reads) -> ModelDetailVi
 
 # Before the routes of a model: "default" is no model's name.
 @router.post("/default/rollback", response_model=ModelView, responses=refusals(400, 409, 422, 500, 503))
-async def rollback_default(found: Resources, tenant: Trains, once: Repeats) -> ModelView | Response:
+async def rollback_default_model(found: Resources, tenant: Trains, once: Repeats) -> ModelView | Response:
     """Makes the model of requests that name none the one it was before. Repeated, it goes back further."""
 
     def roll_back() -> ModelView:
@@ -117,7 +117,7 @@ async def rollback_default(found: Resources, tenant: Trains, once: Repeats) -> M
 
 
 @router.post("/{name}/default", response_model=ModelView, responses=refusals(400, 404, 409, 422, 500, 503))
-async def set_default(
+async def set_default_model(
     name: ModelName, found: Resources, tenant: Trains, once: Repeats
 ) -> ModelView | Response:
     """Makes it the model of requests that name none: `name`, whatever it will mean, or `name@version` for good."""
@@ -135,7 +135,7 @@ async def set_default(
     responses=refusals(400, 404, 409, 413, 415, 422, 500, 503),
     openapi_extra=json_body(PromoteRequest),
 )
-async def promote(
+async def promote_model(
     request: Request, name: PlainName, found: Resources, tenant: Trains, once: Repeats
 ) -> ModelView | Response:
     """Makes the name alone mean that version from now on; before the first promotion it means the newest."""
@@ -154,7 +154,9 @@ async def promote(
 
 
 @router.post("/{name}/rollback", response_model=ModelView, responses=refusals(400, 404, 409, 422, 500, 503))
-async def rollback(name: PlainName, found: Resources, tenant: Trains, once: Repeats) -> ModelView | Response:
+async def rollback_model(
+    name: PlainName, found: Resources, tenant: Trains, once: Repeats
+) -> ModelView | Response:
     """Makes the name mean what it meant before the last promotion. Repeated, it goes back further."""
 
     def roll_back() -> ModelView:

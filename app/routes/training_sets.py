@@ -115,7 +115,7 @@ def get_training_set(set_id: TrainingSetId, found: Resources, tenant: Reads) -> 
     | refusals(400, 404, 409, 413, 415, 422, 503),
     openapi_extra=json_body(PreviewRequest),
 )
-async def preview(
+async def preview_composition(
     request: Request,
     found: Resources,
     tenant: Trains,

@@ -97,7 +97,7 @@ def get_training(training_id: TrainingId, found: Resources, tenant: Reads) -> Tr
     response_class=RedirectResponse,
     responses=refusals(404, 410, 422, 503),
 )
-def get_validation(
+def get_training_validation(
     training_id: TrainingId,
     step: Annotated[int, Path(ge=1, le=1_000_000, description="after which it was made")],
     found: Resources,

@@ -104,7 +104,7 @@ def delete_webhook(endpoint_id: EndpointId, found: Resources, tenant: Writes) ->
 
 
 @router.get("/{endpoint_id}/secret", response_model=SecretView, responses=refusals(404, 422, 503))
-def get_secret(endpoint_id: EndpointId, found: Resources, tenant: Writes) -> SecretView:
+def get_webhook_secret(endpoint_id: EndpointId, found: Resources, tenant: Writes) -> SecretView:
     """What messages to this endpoint are signed with. A key that may only read does not see it."""
     return secret_view(find_endpoint(found.intake.storage, tenant, endpoint_id), now())
 
@@ -114,7 +114,7 @@ def get_secret(endpoint_id: EndpointId, found: Resources, tenant: Writes) -> Sec
     response_model=EndpointWithSecretView,
     responses=refusals(400, 404, 409, 422, 503),
 )
-async def rotate_secret(
+async def rotate_webhook_secret(
     endpoint_id: EndpointId, found: Resources, tenant: Writes, once: Repeats
 ) -> EndpointWithSecretView | Response:
     """Makes a new secret. For 24 hours messages carry two signatures, so that a receiver may change over in peace."""

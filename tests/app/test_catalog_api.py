@@ -67,5 +67,8 @@ def test_the_openapi_document(client: httpx.Client) -> None:
     assert "HTTPValidationError" not in str(document)
     body = document["paths"]["/v1/generations"]["post"]["requestBody"]["content"]
     assert body.keys() == {"application/json", "multipart/form-data"}
-    assert body["multipart/form-data"]["schema"]["properties"]["mask"]["format"] == "binary"
-    assert "num_inference_steps" in body["application/json"]["schema"]["properties"]
+    schemas = document["components"]["schemas"]
+    assert body["multipart/form-data"]["schema"] == {"$ref": "#/components/schemas/GenerationForm"}
+    assert schemas["GenerationForm"]["properties"]["mask"]["format"] == "binary"
+    assert body["application/json"]["schema"] == {"$ref": "#/components/schemas/GenerationRequest"}
+    assert "num_inference_steps" in schemas["GenerationRequest"]["properties"]

@@ -226,11 +226,13 @@ def test_previews_of_nothing(client: httpx.Client) -> None:
 
 
 def test_the_contract_names_them(client: httpx.Client) -> None:
-    paths = client.get("/openapi.json").json()["paths"]
+    document = client.get("/openapi.json").json()
+    paths, schemas = document["paths"], document["components"]["schemas"]
     upload = paths["/v1/training-sets"]["post"]
     assert {"200", "201", "413", "415", "422", "503"} <= upload["responses"].keys()
-    form = upload["requestBody"]["content"]["multipart/form-data"]["schema"]["properties"]
-    assert {"file", "encoding", "max_bad_share"} <= form.keys()
+    assert "TrainingSetForm" in json.dumps(upload["requestBody"])
+    assert {"file", "encoding", "max_bad_share"} <= schemas["TrainingSetForm"]["properties"].keys()
     drawn = paths["/v1/trainings/preview"]["post"]
     assert drawn["responses"]["200"]["content"].keys() == {"application/json", "image/png"}
-    assert "cf_comp" in json.dumps(drawn["requestBody"])
+    assert "PreviewRequest" in json.dumps(drawn["requestBody"])
+    assert "cf_comp" in schemas["PreviewRequest"]["properties"]
