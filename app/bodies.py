@@ -151,7 +151,8 @@ def _fields(form: FormData, files: tuple[str, ...], lists: tuple[str, ...]) -> d
         if len(texts) != len(form.getlist(name)):
             raise InvalidInput(f"Only {' and '.join(files)} may be file parts here.", code="unexpected_file")
         if name in lists:
-            fields[name] = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+            words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+            fields[name] = words or [""]  # to be refused as a name, since the field is there
         elif len(texts) == 1:
             fields[name] = texts[0]
         else:

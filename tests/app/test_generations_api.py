@@ -183,6 +183,7 @@ BAD_FORMS: list[tuple[dict[str, str], str]] = [
     ({"num_images": "0"}, "out_of_range"),
     ({"num_images": "17"}, "out_of_range"),
     ({"categories": "unicorn"}, "unknown_category"),
+    ({"categories": " , "}, "unknown_category"),
     ({"categories": "water"}, "category_not_in_mask"),
     ({"prompt": "x", "categories": "road"}, "prompt_and_categories"),
     ({"mask_id": "msk_" + "0" * 64}, "mask_and_mask_id"),
