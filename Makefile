@@ -40,7 +40,7 @@ up: $(STAMP) ## Run the stack in the foreground: PORT=8000 DATA=.earthsynth WORK
 	@$(BIN)/earthsynth up --port $(PORT) --data $(DATA) --workers $(WORKERS)
 
 test: $(STAMP) ## Run the quick tests
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 check: $(STAMP) ## Check format, lint, types and import contracts
 	@$(BIN)/ruff format --check .

@@ -52,7 +52,7 @@ async def caller(
     if given:
         record = await _verified(found, given)
         known = Caller(record.tenant, record.id, frozenset(record.scopes))
-    elif not found.settings.on_loopback or await run_in_threadpool(found.key_ring.needs_key):
+    elif not found.settings.on_loopback or await _needs_key(found):
         raise Unauthorized("Send your API key as `Authorization: Bearer es_…`.", code="missing_key")
     else:
         known = Caller(LOCAL_TENANT, _LOCAL_KEY, frozenset({Scope.ADMIN}))
@@ -65,7 +65,15 @@ async def _verified(found: AppResources, given: list[str]) -> KeyRecord:
     scheme, _, key = given[0].partition(" ")
     if len(given) > 1 or scheme.lower() != "bearer" or not key:
         raise Unauthorized("Send one header `Authorization: Bearer es_…`.", code="missing_key")
+    if found.key_ring.is_at_hand(key):  # no thread for what is only looked up in memory
+        return found.key_ring.verify(key)
     return await run_in_threadpool(found.key_ring.verify, key)
+
+
+async def _needs_key(found: AppResources) -> bool:
+    if found.key_ring.is_at_hand(None):
+        return found.key_ring.needs_key()
+    return await run_in_threadpool(found.key_ring.needs_key)
 
 
 KnownCaller = Annotated[Caller, Depends(caller)]

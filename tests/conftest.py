@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 
 from deploy.localstack import LocalStack
-from tests.contract import conforms
+from tests.conformance import conforms
 from tests.waiting import until
 from worker.api_keys import Scope, create_key
 from worker.settings import Settings

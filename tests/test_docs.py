@@ -11,7 +11,7 @@ from typing import Any
 from fastapi.testclient import TestClient
 
 from deploy.api_reference import reference
-from tests.contract import document
+from tests.conformance import document
 from worker.jobs import now
 from worker.webhook_sending import Message, signed_headers
 

@@ -124,6 +124,13 @@ class KeyRing:
         self._any: Remembered[str, bool] = Remembered(seconds)
         self._locked = False
 
+    def is_at_hand(self, key: str | None) -> bool:
+        """Whether the answer on that key, or on having none, is known without a look at storage."""
+        if key is None:
+            return self._locked or self._any.is_fresh("any")
+        found = _KEY.fullmatch(key)
+        return found is None or self._seen.is_fresh(f"key_{found[1]}")
+
     def needs_key(self) -> bool:
         """Whether there is any key, a revoked one too: from the first key on nobody comes in without one. Blocks."""
         if not self._locked:

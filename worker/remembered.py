@@ -33,6 +33,12 @@ class Remembered(Generic[_K, _V]):
             self._known[key] = (began + self._seconds, value)
         return value
 
+    def is_fresh(self, key: _K) -> bool:
+        """Whether `get` would answer at once; so it does if asked right away, but for a hair's breadth."""
+        with self._lock:
+            known = self._known.get(key)
+        return known is not None and time.monotonic() < known[0]
+
     def forget(self, key: _K) -> None:
         with self._lock:
             self._known.pop(key, None)

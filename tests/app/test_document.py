@@ -19,7 +19,7 @@ import app.routes
 from app.document import codes_of, operations
 from app.examples import EXAMPLES
 from app.examples.problems import PROBLEMS
-from tests.contract import document, examples, faults
+from tests.conformance import document, examples, faults
 
 OPERATIONS = {operation["operationId"]: operation for _, _, operation in operations(document())}
 ERRORS = (Path(__file__).parent.parent.parent / "docs" / "errors.md").read_text()

@@ -68,10 +68,10 @@ class Run:
 
 @contextmanager
 def stack(
-    *, processes: int = 1, drain: float = 20, parts_env: dict[str, str] | None = None
+    *, drain: float = 20, parts_env: dict[str, str] | None = None
 ) -> Iterator[tuple[LocalStack, list[int]]]:
     """The service with a draining worker; yields it and the worker's process id."""
-    env = DEEP | {"EARTHSYNTH_API_PROCESSES": str(processes)} | (parts_env or {})
+    env = DEEP | (parts_env or {})
     with (
         tempfile.TemporaryDirectory(prefix="intake-load-") as folder,
         LocalStack(Path(folder), parts={"redis", "s3", "api"}, env=env) as running,
@@ -145,7 +145,6 @@ def main() -> None:
     parser.add_argument(
         "--masks", type=int, default=200, help="different masks; 0: every request has a new one"
     )
-    parser.add_argument("--processes", type=int, default=1, help="API processes")
     parser.add_argument("--drain", type=float, default=20, help="jobs that the worker ends a second")
     parser.add_argument(
         "--peak", type=float, nargs="*", default=[], help="rates tried to find the peak, 15 s each"
@@ -153,7 +152,7 @@ def main() -> None:
     parser.add_argument("--overload", type=float, default=0, help="rate of the overload, half as long")
     parser.add_argument("--keys", action="store_true", help="each request has an Idempotency-Key of its own")
     asked = parser.parse_args()
-    with stack(processes=asked.processes, drain=asked.drain) as (running, workers):
+    with stack(drain=asked.drain) as (running, workers):
         count = int(asked.rate * asked.seconds)
         due = requests(running, count + WARM_UP, masks=asked.masks or count + WARM_UP)
         if asked.keys:
