@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from app.ogc.process import HIDDEN, Output, Transmission, inputs
 from models.errors import FieldError, InvalidInput
@@ -50,11 +50,12 @@ class WantedResults(BaseModel):
 class ExecuteRequest(WantedResults):
     """`inputs`: by the names of the process description; a value is literal, {"value": …} or, of a mask, {"href": …}.
 
-    `subscriber` is refused: this service has no callbacks of the standard.
+    Other members are refused, `subscriber` too: this service has no callbacks of the standard.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     inputs: dict[str, Any] = Field(default_factory=dict, max_length=100)
-    subscriber: None = None
 
 
 class _Asked(BaseModel):

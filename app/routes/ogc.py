@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
 from app.bodies import parse_json
-from app.dependencies import AppResources, Resources
+from app.dependencies import AppResources, Resources, id_in_path
 from app.generating import accept_generation
 from app.idempotency import Repeats
 from app.ogc.execution import ExecuteRequest, check_formats, generation_request, pointing_into_inputs
-from app.ogc.links import CONFORMANCE, ROOT, Conformance, LandingPage, landing_page, url
+from app.ogc.links import CONFORMANCE, PROCESS_ID, ROOT, Conformance, LandingPage, landing_page, url
 from app.ogc.process import Process, ProcessList, check_process, description, process_list
 from app.ogc.results import KINDS, RESULT_ANSWERS, keep_wanted, results
 from app.ogc.status import StatusInfo, find_job, status_info
@@ -24,7 +25,7 @@ from worker.specs import GenerationRequest
 
 router = APIRouter(prefix=ROOT, tags=["ogc"])
 
-ProcessId = Annotated[str, Path(description="earthsynth", max_length=200)]
+ProcessId = Annotated[str, id_in_path("earthsynth", re.compile(PROCESS_ID))]
 
 
 @router.get("", response_model=LandingPage, include_in_schema=False)
@@ -80,8 +81,8 @@ async def execute_ogc_process(
     minute, or than `Prefer: wait=N` says. Without `response` the standard wants the outputs themselves, `raw`: one as
     it is, several as multipart/related; `"response": "document"` is one JSON document.
     """
-    check_process(process_id)
     asked = await parse_json(request, ExecuteRequest)
+    check_process(process_id)
     wanted = generation_request(asked, request.url.netloc)
     check_formats(asked, KINDS)
     job = await once.job(asked, lambda job_id: _accept(found, tenant, asked, wanted, job_id))

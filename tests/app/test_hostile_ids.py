@@ -53,6 +53,7 @@ def good_body(path: str) -> dict[str, Any] | None:
     """A body that is not refused before the id is looked for."""
     bodies: dict[str, dict[str, Any]] = {
         "refilter": {},
+        "execution": {"inputs": {}},
         "exports": {"format": "coco"},
         "promote": {"version": "1"},
     }

@@ -232,7 +232,7 @@ def test_no_other_address_is_read(client: httpx.Client, href: str) -> None:
         (
             {"inputs": inputs(), "subscriber": {"successUri": "http://x"}},
             422,
-            "invalid_request",
+            "unknown_field",
             "/subscriber",
         ),
         (
@@ -355,7 +355,7 @@ def test_tenants(guarded: GuardedService) -> None:
         own = base64.b64encode(png(np.roll(road_and_buildings(64), 3, axis=1))).decode()
         job = execute(acme, {"inputs": inputs(mask=own)}, **ASYNC).json()["jobID"]
         assert zenith.get(f"/ogc/jobs/{job}").json()["code"] == "no_such_job"
-        assert zenith.get("/ogc/jobs").json()["jobs"] == []
+        assert job not in [one["jobID"] for one in zenith.get("/ogc/jobs?limit=200").json()["jobs"]]
         stored = acme.get(f"/v1/jobs/{job}").json()["request"]["mask_id"]
         foreign = execute(zenith, {"inputs": QUICK | {"mask": {"href": stored}}}, **ASYNC)
         assert (foreign.status_code, foreign.json()["code"]) == (404, "mask_not_found")
