@@ -10,12 +10,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 import pytest
 
 from deploy import ports
+from tests.waiting import until
 
 EARTHSYNTH = [sys.executable, "-m", "deploy.cli"]
 
@@ -92,16 +94,22 @@ def test_up_serves_and_stops_in_order_even_with_sigint_ignored_by_the_shell(tmp_
     assert up.stderr is not None
     assert up.stdout.readline() == f"ready http://127.0.0.1:{port}\n", up.stderr.read()
 
-    family = psutil.Process(up.pid).children(recursive=True)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client:
-        worker, trainer = client.get("/v1/workers").json()["items"]
-        assert (worker["queue"], worker["status"], worker["model"]["name"]) == ("generation", "ready", "nano")
-        assert (trainer["queue"], trainer["model"]) == ("training", None)
-        for one in (worker, trainer):
+
+        def listed() -> dict[str, Any] | None:
+            items = client.get("/v1/workers").json()["items"]
+            return {one["queue"]: one for one in items} if len(items) == 3 else None
+
+        workers = until(listed, seconds=30)
+        worker, trainer, sender = (workers[queue] for queue in ("generation", "training", "webhook"))
+        assert (worker["status"], worker["model"]["name"]) == ("ready", "nano")
+        assert trainer["model"] is sender["model"] is None
+        family = psutil.Process(up.pid).children(recursive=True)
+        for one in workers.values():
             assert one["pid"] in {process.pid for process in family}
-            assert "earthsynth-worker" in " ".join(psutil.Process(one["pid"]).cmdline())
-        maps = psutil.Process(trainer["pid"]).memory_maps()
-        assert not any("torch" in found.path for found in maps), "it comes with the first training"
+            assert "earthsynth-" in " ".join(psutil.Process(one["pid"]).cmdline())
+        for one in (trainer, sender):  # a trainer loads it with its first training
+            assert not any("torch" in found.path for found in psutil.Process(one["pid"]).memory_maps())
         (api,) = (process for process in family if process.cmdline()[-1:] == ["serve"])
         assert not any("torch" in found.path for found in api.memory_maps())
 
