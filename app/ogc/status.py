@@ -193,7 +193,9 @@ def interval(text: str | None) -> tuple[datetime | None, datetime | None]:
         message = (
             "must be a time like 2026-11-26T19:32:13Z, or two of them with a / between, .. for an open end"
         )
-        raise InvalidInput(f"datetime {message}.", errors=[FieldError("/datetime", message)]) from None
+        raise InvalidInput(
+            f"datetime {message}.", code="invalid_period", errors=[FieldError("/datetime", message)]
+        ) from None
     return found
 
 

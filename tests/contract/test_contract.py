@@ -81,8 +81,8 @@ def test_the_document_is_what_the_service_does(stack: LocalStack, tmp_path: Path
     ]
     env = os.environ | {
         "CONTRACT_IDS": json.dumps(ids),
-        "SCHEMATHESIS_HOOKS": "tests.contract.hooks",
-        "PYTHONPATH": str(here.parent.parent),
+        "SCHEMATHESIS_HOOKS": "contract_hooks",
+        "PYTHONPATH": str(here),
         "NO_PROXY": "127.0.0.1",
     }
     found = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
