@@ -14,7 +14,7 @@ from app.auth import KnownCaller
 from models.errors import FieldError, InvalidInput
 
 
-def only_known_parameters(request: Request, _: KnownCaller) -> None:
+async def only_known_parameters(request: Request, _: KnownCaller) -> None:  # async: it takes no thread
     """Raises InvalidInput for a parameter that the route does not have, or that is there more than once."""
     given = Counter(name for name, _value in request.query_params.multi_items())
     if not given:

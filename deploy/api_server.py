@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from app.main import create_app
+from deploy.api_processes import helped_by
 from deploy.http_protocol import StrictHttp
 from deploy.stack_error import StackError
 from models.errors import Unavailable
@@ -35,8 +36,8 @@ class ApiServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run_api(settings: Settings) -> None:
-    """Serves until SIGTERM or SIGINT.
+def run_api(settings: Settings, *, descriptor: int | None = None) -> None:
+    """Serves until SIGTERM or SIGINT, from the listening socket with that descriptor where one is given.
 
     Raises StackError on an address that others reach while there is no API key; typer.Exit when the server cannot
     start, as on a port in use.
@@ -46,7 +47,14 @@ def run_api(settings: Settings) -> None:
     gc.collect()
     gc.freeze()  # what was imported stays: the collector would go through all of it while requests wait
     try:
-        server.run()
+        if descriptor is not None:
+            server.run([socket.socket(fileno=descriptor)])
+        elif settings.api_processes > 1:
+            listening = server.config.bind_socket()
+            with helped_by(settings.api_processes - 1, listening):
+                server.run([listening])
+        else:
+            server.run()
     except KeyboardInterrupt:  # uvicorn raises the signal again once it has stopped
         return
     if not server.started:

@@ -93,12 +93,16 @@ def up(
 
 
 @app.command()
-def serve() -> None:
+def serve(
+    descriptor: Annotated[
+        int | None, typer.Option("--socket", help="Descriptor of a socket that listens already.")
+    ] = None,
+) -> None:
     """Run the API alone; its settings are EARTHSYNTH_* variables."""
     from deploy.api_server import run_api
     from worker.settings import settings
 
-    run_api(settings())
+    run_api(settings(), descriptor=descriptor)
 
 
 @app.command()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 from models.errors import Conflict, Gone, NotFound
 from worker.dataset_specs import DatasetSpec
-from worker.intake import Intake
+from worker.intake import MASK_SEEN_SECONDS, Intake
 from worker.jobs import Job, JobKind, now
 from worker.layout import (
     export_marker_key,
@@ -23,6 +24,8 @@ from worker.queue import queue_of, withdraw
 from worker.storage import Storage
 from worker.tombstones import Ending, Tombstone
 from worker.window import withdraw_shards
+
+_ACCEPTING_SECONDS = 0.5  # from a look at a mask to the record of its job
 
 
 def delete_job(intake: Intake, tenant: str, job_id: str) -> None:
@@ -69,16 +72,27 @@ def _exports_of(storage: Storage, job: Job) -> Iterator[str]:
 def delete_mask(intake: Intake, tenant: str, mask_id: str) -> None:
     """Deletes the mask. Ended jobs keep copies of their own. Raises NotFound; Conflict while a job needs it."""
     mask = intake.find_mask(tenant, mask_id)
+    _check_unneeded(intake, tenant, mask_id)
+    sha256 = mask.id.removeprefix("msk_")
+    intake.storage.delete(mask_record_key(tenant, sha256))  # first: from here on it is not found
+    time.sleep(MASK_SEEN_SECONDS + _ACCEPTING_SECONDS)  # and by now nobody believes any more that it is there
+    try:
+        _check_unneeded(intake, tenant, mask_id)
+    except Conflict:
+        body = mask.model_dump_json().encode()
+        intake.storage.create(mask_record_key(tenant, sha256), body, "application/json")
+        raise
+    intake.storage.delete(mask_key(tenant, sha256))
+    intake.storage.delete(mask_instances_key(tenant, sha256))
+
+
+def _check_unneeded(intake: Intake, tenant: str, mask_id: str) -> None:
     for job_id in intake.store.open_jobs():
         job = intake.store.load(job_id)
         if job is not None and job.tenant == tenant and not job.ended and _needs(intake, job, mask_id):
             raise Conflict(
                 f"The job {job_id} needs the mask: wait until it has ended, or cancel it.", code="mask_in_use"
             )
-    sha256 = mask.id.removeprefix("msk_")
-    intake.storage.delete(mask_record_key(tenant, sha256))  # first: from here on it is not found
-    intake.storage.delete(mask_key(tenant, sha256))
-    intake.storage.delete(mask_instances_key(tenant, sha256))
 
 
 def _needs(intake: Intake, job: Job, mask_id: str) -> bool:

@@ -26,6 +26,7 @@ from worker.known_masks import KnownMasks
 from worker.layout import JOB_ID
 from worker.mask_records import MaskCategory, MaskRecord, read_mask
 from worker.queue import enqueue, queue_of, withdraw
+from worker.remembered import Remembered
 from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
 from worker.storage import Storage
@@ -38,6 +39,7 @@ from worker.window import withdraw_shards
 __all__ = ["Intake", "MaskCategory", "MaskRecord", "Spec", "read_mask"]
 
 CANCEL_SECONDS = 86_400
+MASK_SEEN_SECONDS = 1.0  # for so long a process believes that a mask it saw is stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,9 @@ class Intake:
     storage: Storage
     webhooks: WebhookIntake | None = None
     known_masks: KnownMasks[MaskRecord] = field(default_factory=KnownMasks)
+    stored_masks: Remembered[tuple[str, str], bool] = field(
+        default_factory=lambda: Remembered(MASK_SEEN_SECONDS, 10_000)
+    )
 
     def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
         """Stores the mask under its id, its content's sha256; the flag says whether it is new."""
@@ -57,11 +62,18 @@ class Intake:
     def keep_mask_file(self, tenant: str, file: bytes) -> MaskRecord:
         """Reads a mask file whose encoding it tells itself, and stores the mask. Raises as `decode_mask` does."""
         known = self.known_masks.get(file)
-        if known is not None and mask_records.exists(self.storage, tenant, known.id):
+        if known is not None and self._is_stored(tenant, known.id):
             return known
         record, _ = self.keep_mask(tenant, decode_mask(file, max_side=self.settings.max_mask_side))
         self.known_masks.note(file, record)
+        self.stored_masks.forget((tenant, record.id))
         return record
+
+    def _is_stored(self, tenant: str, mask_id: str) -> bool:
+        """Whether the mask is stored; believed for a second, which a deletion waits for."""
+        return self.stored_masks.get(
+            (tenant, mask_id), lambda: mask_records.exists(self.storage, tenant, mask_id)
+        )
 
     def find_mask(self, tenant: str, mask_id: str) -> MaskRecord:
         """Raises NotFound: absent, or not this tenant's."""

@@ -1,6 +1,6 @@
 """What mask files mean that were read before: the same file again need not be decoded, measured and encoded.
 
-Only the reading is remembered. Whether the mask is still in storage is asked each time, since it may be deleted.
+Only the reading is remembered. Whether the mask is still in storage is asked again, since it may be deleted.
 """
 
 from __future__ import annotations

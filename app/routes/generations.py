@@ -15,7 +15,7 @@ from app.generating import accept_generation, resolve_generation
 from app.idempotency import Repeats
 from app.openapi import body_of, refusals, success
 from app.schemas import FinishedJobView, JobView, job_view, sample_view
-from worker.jobs import model_ref
+from worker.jobs import Job, model_ref
 from worker.results import read_result, read_samples
 from worker.specs import GenerationRequest
 
@@ -44,11 +44,19 @@ async def create_generation(
     )
     if asked.validate_only:
         return await run_in_threadpool(_check, found, response, tenant, asked, files)
-    job = await once.job(
-        asked, lambda job_id: accept_generation(found, tenant, asked, files, job_id), file=_told_apart(files)
-    )
+    seen: dict[str, JobView] = {}
+
+    def accept(job_id: str) -> Job:
+        job = accept_generation(found, tenant, asked, files, job_id)
+        if not wanted.seconds:  # in the same thread: whoever does not wait sees the job as it was accepted
+            seen[job.id] = view_of(found, job, wanted)
+        return job
+
+    job = await once.job(asked, accept, file=_told_apart(files))
     if await ended_in_time(found, response, job, wanted):
         return await run_in_threadpool(_finished, found, tenant, job.id)
+    if job.id in seen:
+        return seen[job.id]
     return await run_in_threadpool(view_of, found, job, wanted)
 
 

@@ -68,10 +68,10 @@ class Run:
 
 @contextmanager
 def stack(
-    *, drain: float = 20, parts_env: dict[str, str] | None = None
+    *, processes: int = 1, drain: float = 20, parts_env: dict[str, str] | None = None
 ) -> Iterator[tuple[LocalStack, list[int]]]:
     """The service with a draining worker; yields it and the worker's process id."""
-    env = DEEP | (parts_env or {})
+    env = DEEP | {"EARTHSYNTH_API_PROCESSES": str(processes)} | (parts_env or {})
     with (
         tempfile.TemporaryDirectory(prefix="intake-load-") as folder,
         LocalStack(Path(folder), parts={"redis", "s3", "api"}, env=env) as running,
@@ -140,6 +140,7 @@ def _machine() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--processes", type=int, default=1, help="API processes")
     parser.add_argument("--rate", type=float, default=200, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument(
@@ -152,7 +153,7 @@ def main() -> None:
     parser.add_argument("--overload", type=float, default=0, help="rate of the overload, half as long")
     parser.add_argument("--keys", action="store_true", help="each request has an Idempotency-Key of its own")
     asked = parser.parse_args()
-    with stack(drain=asked.drain) as (running, workers):
+    with stack(processes=asked.processes, drain=asked.drain) as (running, workers):
         count = int(asked.rate * asked.seconds)
         due = requests(running, count + WARM_UP, masks=asked.masks or count + WARM_UP)
         if asked.keys:
