@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import socket
 
 import typer
@@ -51,6 +52,8 @@ def run_api(settings: Settings, *, descriptor: int | None = None) -> None:
             server.run([socket.socket(fileno=descriptor)])
         elif settings.api_processes > 1:
             listening = server.config.bind_socket()
+            # uvicorn raises SIGTERM again once it has stopped, which would end this process before its helpers
+            signal.signal(signal.SIGTERM, lambda _number, _frame: None)
             with helped_by(settings.api_processes - 1, listening):
                 server.run([listening])
         else:

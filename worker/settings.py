@@ -33,6 +33,11 @@ class Settings(BaseSettings):
         description="comma-separated names that a request's Host may hold, `*.name` too, beside loopback names; "
         "empty: any, but loopback names alone while the API listens on loopback without keys",
     )
+    public_url: str | None = Field(
+        None,
+        pattern=r"^https?://[^/?#\s]+(/[^?#\s]*)?$",
+        description="what clients call this service, such as https://pictures.example; for the links of /ogc",
+    )
     api_processes: int = Field(
         1, ge=1, le=64, description="API processes on that port; each fills a core at some 200 requests/s"
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from fastapi import Request
 from pydantic import BaseModel
 
+from worker.settings import Settings
+
 ROOT = "/ogc"
 PROCESS_ID = "earthsynth"
 _RELATIONS = "http://www.opengis.net/def/rel/ogc/1.0/"
@@ -39,9 +41,21 @@ class Conformance(BaseModel):
     conformsTo: list[str]  # noqa: N815  (the standard's spelling)
 
 
+def base(request: Request) -> str:
+    """Where this service is, without a slash at the end.
+
+    By the settings' `public_url`. Without one, on a loopback address, by the name that the client used; elsewhere
+    that is a stranger's word, so that links are relative there (H15).
+    """
+    settings: Settings = request.app.state.resources.settings
+    if settings.public_url is not None:
+        return settings.public_url.rstrip("/")
+    return str(request.base_url).rstrip("/") if settings.on_loopback else ""
+
+
 def url(request: Request, path: str) -> str:
-    """The absolute URL of a path below `/ogc`, under the name by which the client knows this service."""
-    return f"{str(request.base_url).rstrip('/')}{ROOT}{path}"
+    """The URL of a path below `/ogc`."""
+    return f"{base(request)}{ROOT}{path}"
 
 
 def link(request: Request, path: str, rel: str, title: str, kind: str = JSON) -> Link:
@@ -60,19 +74,19 @@ CONFORMANCE = Conformance(
 
 
 def landing_page(request: Request) -> LandingPage:
-    base = str(request.base_url).rstrip("/")
+    service = base(request)
     return LandingPage(
         title="EarthSynth",
         description="Synthetic satellite pictures with exact labels, from semantic masks.",
         links=[
             link(request, "/", "self", "this document"),
             Link(
-                href=f"{base}/openapi.json",
+                href=f"{service}/openapi.json",
                 rel="service-desc",
                 type="application/vnd.oai.openapi+json;version=3.1",
                 title="the API, in OpenAPI",
             ),
-            Link(href=f"{base}/docs", rel="service-doc", type="text/html", title="the API, for people"),
+            Link(href=f"{service}/docs", rel="service-doc", type="text/html", title="the API, for people"),
             link(request, "/conformance", CONFORMANCE_REL, "conformance classes that are met"),
             link(request, "/processes", PROCESSES_REL, "processes"),
             link(request, "/jobs", JOB_LIST_REL, "jobs"),

@@ -14,6 +14,7 @@ from fastapi.responses import JSONResponse
 
 from app.dependencies import AppResources
 from app.ogc.execution import ResponseForm, WantedResults
+from app.ogc.links import base
 from app.ogc.process import Output, Transmission
 from app.openapi import success
 from app.problems import answer
@@ -96,7 +97,7 @@ def _parts(
     kind, by_value = KINDS[output], how is Transmission.VALUE
     if output is Output.SAMPLES:
         body = None if not by_value else _samples(storage, job, records)
-        href = None if by_value else f"{str(request.base_url).rstrip('/')}/v1/jobs/{job.id}/results?limit=200"
+        href = None if by_value else f"{base(request)}/v1/jobs/{job.id}/results?limit=200"
         return [Part(output, kind, body, href)]
     keys = [
         record.image.key if output is Output.IMAGES else record.label.key if record.label else record.mask_key

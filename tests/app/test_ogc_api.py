@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 from email import message_from_bytes
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -13,7 +14,9 @@ import numpy as np
 import pytest
 from owslib.ogcapi.processes import Processes
 from PIL import Image
+from starlette.requests import Request
 
+from app.ogc.links import url
 from deploy.localstack import LocalStack
 from tests.app import ogc_schemas as standard
 from tests.app.test_datasets_api import asked, mask_set
@@ -22,6 +25,7 @@ from tests.pictures import png, road_and_buildings
 from tests.waiting import job_end, until
 from worker.jobs import JobError, JobStatus
 from worker.results import end
+from worker.settings import Settings
 from worker.storage import Storage
 from worker.store import Store, connect
 
@@ -380,3 +384,21 @@ def test_a_failed_job_answers_its_problem(service: LocalStack, client: httpx.Cli
     answer = client.get(f"/ogc/jobs/{job_id}/results")
     problem = standard.checked(standard.EXCEPTION, answer.json())
     assert (answer.status_code, problem["code"]) == (500, "out_of_memory")
+
+
+def test_links_are_never_a_strangers_word() -> None:
+    """H15: beyond loopback they come from the settings, or are relative; a Host field has no say."""
+
+    def link_of(**settings: Any) -> str:
+        app: Any = SimpleNamespace(
+            state=SimpleNamespace(resources=SimpleNamespace(settings=Settings(**settings)))
+        )
+        scope = {"type": "http", "app": app, "scheme": "http", "server": ("127.0.0.1", 8000), "path": "/"}
+        return url(Request(scope | {"headers": [(b"host", b"evil.example")]}), "/jobs")
+
+    elsewhere = "192.0.2.7"
+    assert (
+        link_of(host=elsewhere, public_url="https://pictures.example/") == "https://pictures.example/ogc/jobs"
+    )
+    assert link_of(host=elsewhere) == "/ogc/jobs"
+    assert link_of() == "http://evil.example/ogc/jobs"  # on loopback HostCheck has refused other names before

@@ -36,7 +36,8 @@ def test_they_share_the_port_and_each_that_dies_is_replaced(servers: LocalStack)
 
         def second() -> psutil.Process | None:
             """The other process, once it takes connections: it has threads of its own then."""
-            found = [child for child in parent.children() if "--socket" in child.cmdline()]
+            alive = [child for child in parent.children() if child.status() != psutil.STATUS_ZOMBIE]
+            found = [child for child in alive if "--socket" in child.cmdline()]
             return found[0] if found and found[0].num_threads() > 1 else None
 
         until(answers, seconds=30)
