@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.errors import Conflict
 from models.masks import DecodedMask
 from tests.pictures import png, road_and_buildings
+from tests.worker.records import make_job
 from worker import intake as intake_module
+from worker.deletion import delete_mask
 from worker.intake import Intake, read_mask
 from worker.known_masks import KnownMasks
 from worker.layout import mask_key, mask_record_key
@@ -38,11 +41,9 @@ def test_the_same_file_is_read_once_and_stored_again_when_it_was_deleted(
     record = intake.keep_mask_file("local", file)
     assert intake.keep_mask_file("local", file) == record
     assert len(readings) == 1
-    sha256 = record.id.removeprefix("msk_")
     assert intake.keep_mask_file("other", file) == record, "another tenant's copy is its own"
-    assert storage.exists(mask_key("other", sha256))
-    storage.delete(mask_record_key("local", sha256))
-    storage.delete(mask_key("local", sha256))
+    assert storage.exists(mask_key("other", record.id.removeprefix("msk_")))
+    delete_mask(intake, "local", record.id)  # it waits until nobody believes any more that the mask is there
     assert intake.keep_mask_file("local", file) == record
     assert np.array_equal(read_mask(storage, "local", record.id), ids)
     assert intake.find_mask("local", record.id) == record
@@ -56,3 +57,22 @@ def test_what_was_asked_for_longest_ago_goes() -> None:
     assert known.get(b"a") == 1
     known.note(b"c", 3)
     assert (known.get(b"a"), known.get(b"b"), known.get(b"c")) == (1, None, 3)
+
+
+def test_a_mask_that_a_job_takes_while_it_is_being_deleted_stays(
+    settings: Settings, store: Store, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that saw the mask a moment ago accepts a job with it, after its record is gone."""
+    intake = Intake(settings, store, storage)
+    record = intake.keep_mask_file("local", png(road_and_buildings()))
+
+    def accept_meanwhile(_seconds: float) -> None:
+        assert not storage.exists(mask_record_key("local", record.id.removeprefix("msk_")))
+        store.create(make_job(request={"mask_id": record.id}))
+
+    monkeypatch.setattr("worker.deletion.time.sleep", accept_meanwhile)
+    with pytest.raises(Conflict) as caught:
+        delete_mask(intake, "local", record.id)
+    assert caught.value.code == "mask_in_use"
+    assert intake.find_mask("local", record.id) == record
+    assert read_mask(storage, "local", record.id).shape == road_and_buildings().shape
