@@ -54,7 +54,7 @@ def pair_files(count: int = 6, side: int = 96) -> dict[str, bytes]:
 def kept_pairs(client: httpx.Client, count: int = 4) -> str:
     """The id of a training set that the service has made of so many of them."""
     answer = client.post("/v1/training-sets", files={"file": ("pairs.zip", packed(pair_files(count)))})
-    assert answer.status_code == 201, answer.text
+    assert answer.status_code in {200, 201}, answer.text  # the same pairs again are the set that is known
     return str(answer.json()["id"])
 
 
