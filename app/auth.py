@@ -8,17 +8,27 @@ from typing import Annotated
 
 import structlog
 from fastapi import Depends, Request, Security
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
 from app.dependencies import AppResources, Resources
+from app.queries import check_parameters
 from models.errors import Forbidden, Unauthorized
 from worker.api_keys import KeyRecord, Scope
 from worker.layout import LOCAL_TENANT
 
 _LOCAL_KEY = "local"
-# For the published document alone; the header is read below, where two of them can be told from one.
-_documented = HTTPBearer(
+
+
+class _Authorization(HTTPBearer):
+    """FastAPI's scheme for the published document; what it gives are all the fields, so that two are seen."""
+
+    async def __call__(self, request: HTTPConnection) -> list[str]:  # type: ignore[override]
+        return request.headers.getlist("authorization")
+
+
+_authorization = _Authorization(
     scheme_name="apiKey",
     bearerFormat="es_…",
     description="An API key, from `earthsynth keys create`. Without any key, on a loopback address, none is needed.",
@@ -40,15 +50,13 @@ class Caller:
 
 
 async def caller(
-    request: Request,
-    found: Resources,
-    _: Annotated[HTTPAuthorizationCredentials | None, Security(_documented)] = None,
+    request: Request, found: Resources, given: Annotated[list[str], Security(_authorization)]
 ) -> Caller:
     """Raises Unauthorized without a good key, where one is needed; Unavailable when nobody can say.
 
-    Every request that has a caller is counted for the key's rate limits: Overloaded.
+    Every request that has a caller is counted for the key's rate limits: Overloaded. Its query parameters must be
+    ones of the route: InvalidInput.
     """
-    given = request.headers.getlist("authorization")
     if given:
         record = await _verified(found, given)
         known = Caller(record.tenant, record.id, frozenset(record.scopes))
@@ -58,6 +66,7 @@ async def caller(
         known = Caller(LOCAL_TENANT, _LOCAL_KEY, frozenset({Scope.ADMIN}))
     structlog.contextvars.bind_contextvars(tenant=known.tenant, key=known.key_id)
     await found.rate_limits.count(request, known.tenant, known.key_id)
+    check_parameters(request)
     return known
 
 

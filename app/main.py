@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import Depends, FastAPI
+from fastapi import FastAPI
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio import Redis as AsyncRedis
 from redis.asyncio.retry import Retry
@@ -21,7 +21,6 @@ from app.document import operation_id
 from app.doorbell import Doorbell
 from app.event_logs import EventLogs
 from app.hosts import names_for
-from app.queries import only_known_parameters
 from app.rate_limits import RateLimits
 from app.routes import (
     capabilities,
@@ -131,8 +130,8 @@ def create_app(config: Settings | None = None) -> FastAPI:
         max_concurrent_requests=config.max_concurrent_requests,
         max_waiting_requests=config.max_waiting_requests,
     )
-    app.include_router(health.router)
     for module in (
+        health,
         capabilities,
         catalog,
         models,
@@ -152,7 +151,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         ogc,
         ogc_jobs,
     ):
-        app.include_router(module.router, dependencies=[Depends(only_known_parameters)])
+        app.include_router(module.router)
     install_document(app)
     return app
 

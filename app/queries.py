@@ -10,11 +10,10 @@ from fastapi.dependencies.utils import get_flat_params
 from fastapi.params import Query
 from fastapi.routing import APIRoute
 
-from app.auth import KnownCaller
 from models.errors import FieldError, InvalidInput
 
 
-async def only_known_parameters(request: Request, _: KnownCaller) -> None:  # async: it takes no thread
+def check_parameters(request: Request) -> None:
     """Raises InvalidInput for a parameter that the route does not have, or that is there more than once."""
     given = Counter(name for name, _value in request.query_params.multi_items())
     if not given:

@@ -111,7 +111,8 @@ _PLACE = (
 local first = redis.call('LPOS', KEYS[1], ARGV[2])
 if first then return first end
 local tenant = redis.call('HGET', KEYS[2], 'tenant')
-local own = tenant and redis.call('LPOS', line(ARGV[1], tenant), ARGV[2])
+-- looked for from the end: most are asked about when they have just come
+local own = tenant and redis.call('LPOS', line(ARGV[1], tenant), ARGV[2], 'RANK', -1)
 if not own then return false end
 local before = redis.call('LLEN', KEYS[1]) + own
 local mine = tonumber(redis.call('ZSCORE', turns(ARGV[1]), tenant) or 0)

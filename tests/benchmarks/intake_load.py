@@ -36,7 +36,7 @@ DEEP = {
     "EARTHSYNTH_MAX_TENANT_QUEUE_DEPTH": "1000000",
     "EARTHSYNTH_LOG_LEVEL": "WARNING",
 }
-WARM_UP = 100
+WARM_UP = 200  # requests before those that count: as many as there are masks, so that each has been read once
 SHED = (429, 503)
 
 
@@ -68,7 +68,7 @@ class Run:
 
 @contextmanager
 def stack(
-    *, processes: int = 1, drain: float = 20, parts_env: dict[str, str] | None = None
+    *, processes: int = 2, drain: float = 20, parts_env: dict[str, str] | None = None
 ) -> Iterator[tuple[LocalStack, list[int]]]:
     """The service with a draining worker; yields it and the worker's process id."""
     env = DEEP | {"EARTHSYNTH_API_PROCESSES": str(processes)} | (parts_env or {})
@@ -140,7 +140,7 @@ def _machine() -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--processes", type=int, default=1, help="API processes")
+    parser.add_argument("--processes", type=int, default=2, help="API processes")
     parser.add_argument("--rate", type=float, default=200, help="requests a second")
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument(
