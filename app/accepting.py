@@ -16,6 +16,7 @@ from worker.intake import Spec
 from worker.jobs import Job, JobKind, ModelRef
 from worker.queue import queue_of
 from worker.speeds import speed
+from worker.worker_list import live_workers
 
 
 class Estimate(BaseModel):
@@ -102,7 +103,9 @@ def checked(
     kind = JobKind(spec.kind)
     each = speed(found.intake.store.redis, measured_as)
     queue = queue_of(kind)
-    workers = [one for one in found.intake.store.workers() if one.queue == queue and one.status != "failed"]
+    workers = [
+        one for one in live_workers(found.intake.store.redis) if one.queue == queue and one.status != "failed"
+    ]
     # a generation or a training is one worker's, whatever their number
     side_by_side = len(workers) if kind is JobKind.DATASET else min(len(workers), 1)
     return CheckedView(

@@ -26,8 +26,9 @@ from models.rfilter.rules import Policy, RuleName
 from models.shapes import MAX_POINTS, MAX_POLYGONS
 from worker.dataset_specs import MAX_SAMPLES, MAX_SAMPLES_PER_MASK, MasksRequest
 from worker.mask_set_manifest import MAX_MASKS
+from worker.rendering import FilterSpec
 from worker.settings import Settings
-from worker.specs import MAX_IMAGES, FilterSpec, GenerationRequest
+from worker.specs import MAX_IMAGES, GenerationRequest
 
 
 class RateView(BaseModel):

@@ -15,9 +15,9 @@ from models.export.options import ExportFormat
 from worker.acceptance import Report
 from worker.dataset_specs import ExportSpec
 from worker.jobs import Counts, Job, JobStatus
+from worker.rendering import FilterSpec
 from worker.results import read_result
 from worker.selection import Selection
-from worker.specs import FilterSpec
 from worker.storage import Storage
 from worker.window import by_category
 

@@ -21,7 +21,7 @@ from app.schemas import JobView, job_view
 from models.errors import Gone, NotFound, Unavailable
 from worker.events import Event, as_json, log_key, status_of
 from worker.jobs import Job
-from worker.store import reachable
+from worker.redis_client import reachable
 
 IDLE_SECONDS = 15.0  # after so long a comment tells proxies and clients that the stream is alive
 _POLL_SECONDS = 5.0  # a bell that was lost costs no more than this

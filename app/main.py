@@ -50,10 +50,11 @@ from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.logs import configure_logs, get_logger
 from worker.name_lookup import NameLookup
+from worker.redis_client import connect
 from worker.registry import ModelRegistry
 from worker.settings import Settings, settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 from worker.webhook_intake import WebhookIntake
 from worker.webhook_rules import rules_of
 from worker.webhook_sending import courier_of

@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 
 from app.shedding import only_waiting
 from worker.jobs import TERMINAL
-from worker.store import record_key
+from worker.redis_keys import record_key
 
 MAX_WAIT_SECONDS = 60.0
 _POLL_SECONDS = 0.05

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from worker.deliveries import Delivery, DeliveryAttempt, DeliveryStatus, Fault
-from worker.specs import Text
+from worker.plain_text import Text
 from worker.webhook_endpoints import Endpoint
 from worker.webhook_sending import Answer
 from worker.webhook_specs import ALL_EVENTS, Events, WebhookEvent

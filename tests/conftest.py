@@ -17,9 +17,10 @@ from deploy.localstack import LocalStack
 from tests.conformance import conforms
 from tests.waiting import until
 from worker.api_keys import Scope, create_key
+from worker.redis_client import connect
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -16,8 +16,10 @@ from redis.exceptions import RedisError
 from models.errors import Overloaded
 from worker.jobs import Job, JobKind
 from worker.queue import depths, queue_of
+from worker.redis_client import reachable
+from worker.redis_keys import open_key
 from worker.settings import Settings
-from worker.store import Store, open_key, reachable
+from worker.store import Store
 
 _ASKED_SECONDS = 60  # a job that is not known so long after its place was taken never came
 _LOOKED_AT = 5

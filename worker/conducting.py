@@ -24,6 +24,8 @@ from worker.logs import get_logger
 from worker.mask_set_manifest import LABEL_SHARE, find_mask_set, iterate
 from worker.pages import write_pages
 from worker.queue import job_of
+from worker.redis_client import reachable
+from worker.redis_keys import progress_key
 from worker.retrying import retry_plan
 from worker.rounds import Planned, Round, last_round, open_round
 from worker.run import Resources, Run
@@ -35,7 +37,6 @@ from worker.selection import (
     read_calibration,
     tries_of,
 )
-from worker.store import progress_key, reachable
 from worker.turns import LEASES
 from worker.window import begin_counting, unfinished
 

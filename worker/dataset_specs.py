@@ -15,9 +15,11 @@ from models.export.splits import check_split_name
 from models.masks import SizePolicy
 from models.model_card import ModelCard, check_categories, rarity_warnings
 from models.tiling import count_tiles
+from worker.job_request import JobRequest
 from worker.mask_sets import MaskSetRecord
+from worker.plain_text import Text
+from worker.rendering import Rendering, RenderingRequest
 from worker.sizes import MAX_TILES, check_tiles, own_size
-from worker.specs import JobRequest, Rendering, RenderingRequest, Text
 from worker.webhook_specs import WebhookRequest
 
 MAX_SAMPLES = 1_000_000

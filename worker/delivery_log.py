@@ -8,7 +8,7 @@ from worker.delivery_outcomes import outcomes
 from worker.delivery_queue import plan, plan_at_once, waiting
 from worker.intake import Intake
 from worker.jobs import Job
-from worker.store import reachable
+from worker.redis_client import reachable
 from worker.webhook_endpoints import find_endpoint
 
 

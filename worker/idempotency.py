@@ -19,8 +19,8 @@ from redis import Redis
 from models.errors import InProgress, InvalidInput, NotFound
 from worker.jobs import Frozen, new_job_id, now
 from worker.layout import idempotency_prefix
+from worker.redis_client import reachable
 from worker.storage import Storage
-from worker.store import reachable
 
 KEPT = timedelta(hours=24)
 LOCK_SECONDS = 60  # of one that died; whoever is alive renews it

@@ -26,11 +26,13 @@ from worker.known_masks import KnownMasks
 from worker.layout import JOB_ID
 from worker.mask_records import MaskCategory, MaskRecord, read_mask
 from worker.queue import enqueue, queue_of, withdraw
+from worker.redis_client import reachable
+from worker.redis_keys import cancel_key
 from worker.remembered import Remembered
 from worker.results import adopt, end, read_request, read_result, store_request
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, cancel_key, reachable
+from worker.store import Store
 from worker.tombstones import Ending, gone, read_tombstone
 from worker.webhook_intake import WebhookIntake
 from worker.webhook_specs import JobWebhook, WebhookRequest

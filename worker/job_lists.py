@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from worker.jobs import Job, JobKind, JobStatus
-from worker.store import Store, index_key, reachable, record_key
+from worker.redis_client import reachable
+from worker.redis_keys import index_key, record_key
+from worker.store import Store
 
 _CHUNK = 500
 _MOST_SCANNED = 20_000  # of one request; a page that ends there may be short, and says where to go on

@@ -17,7 +17,8 @@ from redis.exceptions import RedisError
 from worker.events import APPEND, Event, held_key, log_key, publish
 from worker.logs import get_logger
 from worker.queue import job_of
-from worker.store import cancel_key, progress_key, reachable, record_key, round_key
+from worker.redis_client import reachable
+from worker.redis_keys import cancel_key, progress_key, record_key, round_key
 from worker.turns import LEASES, LINES, entry_key
 
 log = get_logger(__name__)

@@ -18,9 +18,11 @@ from models.errors import EarthSynthError
 from worker.logs import configure_logs, get_logger
 from worker.pulse import Watch, pulse_environment
 from worker.reconcile import give_back_lost
+from worker.redis_client import connect
 from worker.settings import Settings, settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
+from worker.worker_list import withdraw_worker
 
 log = get_logger(__name__)
 
@@ -117,7 +119,7 @@ def _release(name: str, config: Settings) -> None:
     redis = connect(config)
     try:
         give_back_lost(redis, Store(redis), Storage(config), config, owner=name)
-        Store(redis).withdraw(name)
+        withdraw_worker(redis, name)
     except (EarthSynthError, RedisError) as error:
         log.warning("leases not released, they will run out", worker=name, error=str(error))
     finally:

@@ -30,13 +30,15 @@ from worker.logs import configure_logs, get_logger
 from worker.pulse import Pulse
 from worker.queue import QUEUE_NAME, SHARD_TASK, TASKS, TRAINING_QUEUE, AllowListJob
 from worker.reconcile import give_back_lost, reconcile
+from worker.redis_client import connect
 from worker.registry import ModelRegistry
 from worker.run import Resources
 from worker.runtime import perform
 from worker.settings import Settings, settings
 from worker.storage import Storage
-from worker.store import Store, WorkerEntry, connect
+from worker.store import Store
 from worker.sweeping import sweep_if_due
+from worker.worker_list import WorkerEntry, announce, withdraw_worker
 
 if TYPE_CHECKING:  # it brings torch
     from worker.gpu import Gpu
@@ -178,13 +180,13 @@ class Registry:
             seen_at=now(),
         )
         try:
-            self._store.announce(entry, seconds=seconds or self._seconds)
+            announce(self._store.redis, entry, seconds=seconds or self._seconds)
         except Unavailable as error:
             log.warning("worker not announced", detail=error.message)
 
     def withdraw(self) -> None:
         try:
-            self._store.withdraw(self._name)
+            withdraw_worker(self._store.redis, self._name)
         except Unavailable as error:
             log.warning("worker not withdrawn", detail=error.message)
 

@@ -21,7 +21,7 @@ from rq.utils import now as rq_now
 
 from worker import turns
 from worker.jobs import Job, JobKind
-from worker.store import reachable
+from worker.redis_client import reachable
 
 QUEUE_NAME = "generation"
 TRAINING_QUEUE = "training"  # of its own, so that a training of hours keeps no picture waiting

@@ -24,10 +24,12 @@ from worker.queue import (
     shard_entry,
     shard_of,
 )
+from worker.redis_client import reachable
+from worker.redis_keys import cancel_key
 from worker.results import adopt, give_up, read_request, read_result
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, cancel_key, reachable
+from worker.store import Store
 from worker.tombstones import read_tombstone
 from worker.turns import LEASES
 from worker.window import advance, give_up_shard, unfinished

@@ -13,10 +13,11 @@ from worker.layout import attempt_prefix
 from worker.lease import Canceled, GivenBack, Lease, LeaseLost, starts_that_count
 from worker.logs import get_logger
 from worker.pages import write_pages
+from worker.redis_client import reachable
+from worker.redis_keys import progress_key
 from worker.results import adopt, closed, end, read_request, read_result
 from worker.run import Resources, Run, patiently
 from worker.samples import SampleStatus
-from worker.store import progress_key, reachable
 
 log = get_logger(__name__)
 

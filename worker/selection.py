@@ -23,9 +23,9 @@ from worker.jobs import Counts, Frozen, Job, now
 from worker.layout import selection_prefix, shard_results_prefix
 from worker.lookahead import in_order
 from worker.pages import Page, write_pages
+from worker.rendering import FilterSpec
 from worker.rounds import Round, ShardResult, read_round
 from worker.samples import FileName, FilterVerdict, RuleVerdict, SampleRecord, SampleStatus, from_lines
-from worker.specs import FilterSpec
 from worker.storage import Storage
 
 _READ_THREADS = 4  # they wait for S3

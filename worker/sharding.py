@@ -16,6 +16,8 @@ from worker.layout import attempt_prefix, shard_name
 from worker.lease import Canceled, Lease, LeaseLost
 from worker.logs import get_logger
 from worker.queue import shard_of
+from worker.redis_client import reachable
+from worker.redis_keys import progress_key
 from worker.results import closed, end
 from worker.rounds import (
     Planned,
@@ -29,7 +31,6 @@ from worker.rounds import (
 from worker.run import Resources, Run, patiently
 from worker.runtime import job_error, open_job
 from worker.samples import SampleStatus
-from worker.store import progress_key, reachable
 from worker.window import advance, finished_shards
 
 log = get_logger(__name__)

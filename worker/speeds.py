@@ -8,7 +8,7 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from worker.logs import get_logger
-from worker.store import reachable
+from worker.redis_client import reachable
 
 log = get_logger(__name__)
 

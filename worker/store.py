@@ -1,31 +1,34 @@
-"""Job records and the worker registry in Redis: a cache of what S3 holds, with compare-and-set."""
+"""Job records in Redis: a cache of what S3 holds, with compare-and-set."""
 
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date, datetime
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from redis import Redis
-from redis.backoff import ExponentialBackoff
-from redis.exceptions import RedisError
-from redis.retry import Retry
 
 from models.errors import Unavailable
 from worker.deliveries import deliveries_of
 from worker.delivery_queue import PLAN, planned
 from worker.events import APPEND, as_json, held_key, log_key, status_of
 from worker.jobs import Counts, Job, JobKind, Made, Phase, Progress, now
-from worker.settings import Settings
+from worker.redis_client import reachable
+from worker.redis_keys import (
+    cancel_key,
+    gone_key,
+    index_key,
+    open_key,
+    progress_key,
+    record_key,
+    round_key,
+    shards_key,
+)
+from worker.usage import usage_key, usage_of
 
 OPEN = "es:open"  # zset: job id → creation time of every job that has not ended
-WORKERS = "es:workers"  # zset: worker name → when its entry is forgotten
 _GONE_SECONDS = 172_800
-TRAINERS = "es:trainers"  # the same for those that train or deliver: they take no shards
 
 _COUNT = """
 local function count(usage, args, first)
@@ -76,26 +79,8 @@ return 1
 )
 
 
-class WorkerEntry(BaseModel):
-    """What a worker process says of itself. `status`: starting, ready, busy or failed (then `reason`)."""
-
-    model_config = ConfigDict(frozen=True)
-
-    name: str
-    host: str
-    pid: int
-    status: str
-    reason: str | None = None
-    device: str | None = None
-    model: dict[str, Any] | None = None
-    job: str | None = None
-    queue: str = "generation"
-    started_at: datetime
-    seen_at: datetime
-
-
 class Store:
-    """Records of jobs and workers. Every method raises Unavailable when Redis does not answer."""
+    """Records of jobs. Every method raises Unavailable when Redis does not answer."""
 
     def __init__(self, redis: Redis) -> None:
         self.redis = redis
@@ -121,7 +106,7 @@ class Store:
                     OPEN,
                     index_key(job.tenant),
                     log_key(job.id),
-                    _gone_key(job.id),
+                    gone_key(job.id),
                     index_key(job.tenant, job.custom_id),
                     usage_key(job),
                     open_key(job.tenant),
@@ -188,7 +173,7 @@ class Store:
         """Forgets the job for good: a worker that still has it is told to stop, and cannot bring it back."""
         with reachable():
             pipe = self.redis.pipeline()
-            pipe.set(_gone_key(job.id), "1", ex=_GONE_SECONDS)
+            pipe.set(gone_key(job.id), "1", ex=_GONE_SECONDS)
             pipe.set(cancel_key(job.id), "1", ex=_GONE_SECONDS)
             pipe.zrem(OPEN, job.id)
             pipe.zrem(open_key(job.tenant), job.id)
@@ -224,38 +209,6 @@ class Store:
             ids: Any = self.redis.zrange(OPEN, 0, -1)
         return [job_id.decode() for job_id in ids]
 
-    def announce(self, entry: WorkerEntry, *, seconds: float) -> None:
-        """Shows the worker in the registry for that long."""
-        with reachable():
-            pipe = self.redis.pipeline()
-            pipe.set(_worker_key(entry.name), entry.model_dump_json(), px=int(seconds * 1000))
-            listed = WORKERS if entry.queue == "generation" else TRAINERS
-            pipe.zadd(listed, {entry.name: entry.seen_at.timestamp() + seconds})
-            pipe.execute()
-
-    def withdraw(self, name: str) -> None:
-        with reachable():
-            pipe = self.redis.pipeline()
-            pipe.delete(_worker_key(name))
-            pipe.zrem(WORKERS, name)
-            pipe.zrem(TRAINERS, name)
-            pipe.execute()
-
-    def workers(self) -> list[WorkerEntry]:
-        """Every worker whose entry has not run out, those that train last."""
-        with reachable():
-            generating: Any = self.redis.zrange(WORKERS, 0, -1)
-            training: Any = self.redis.zrange(TRAINERS, 0, -1)
-            names = [*generating, *training]
-            if not names:
-                return []
-            found: Any = self.redis.mget([_worker_key(name.decode()) for name in names])
-            gone = [name for name, entry in zip(names, found, strict=True) if entry is None]
-            if gone:
-                self.redis.zrem(WORKERS, *gone)
-                self.redis.zrem(TRAINERS, *gone)
-        return [WorkerEntry.model_validate_json(entry) for entry in found if entry is not None]
-
 
 def merged(job: Job, reports: Sequence[Mapping[str, Any]], done: Mapping[bytes, bytes]) -> Job:
     """The record with what its finished shards made (`done`) and what running ones report; an ended job's own."""
@@ -281,91 +234,6 @@ def merged(job: Job, reports: Sequence[Mapping[str, Any]], done: Mapping[bytes, 
     return job.model_copy(update=changes)
 
 
-def usage_of(job: Job) -> list[str | float]:
-    """Names and amounts that an ended job adds to its tenant's usage of the day."""
-    if not job.ended or job.finished_at is None:
-        return []
-    seconds = (job.finished_at - job.started_at).total_seconds() if job.started_at else 0.0
-    found: list[str | float] = [f"jobs:{job.kind}:{job.status}", 1, f"seconds:{job.kind}", seconds]
-    if job.kind in {JobKind.GENERATION, JobKind.DATASET}:
-        found += ["images_generated", job.counts.generated, "images_accepted", job.counts.accepted]
-    return found
-
-
 def _is_news(known: Job, changed: Job) -> bool:
     """Whether followers of the job must hear of the change."""
     return (known.status, known.phase, known.attempts) != (changed.status, changed.phase, changed.attempts)
-
-
-def record_key(job_id: str) -> str:
-    return f"es:job:{job_id}"
-
-
-def progress_key(job_id: str) -> str:
-    return f"es:progress:{job_id}"
-
-
-def round_key(job_id: str) -> str:
-    """Hash: the round that is under way, how far it is, and what its finished shards made."""
-    return f"es:round:{job_id}"
-
-
-def cancel_key(job_id: str) -> str:
-    return f"es:cancel:{job_id}"
-
-
-def shards_key(job_id: str) -> str:
-    """Bitmap: which shards of the round are done."""
-    return f"es:shards:{job_id}"
-
-
-def index_key(tenant: str, custom_id: str | None = None) -> str:
-    """The tenant's jobs by id, all of them or those with that custom id."""
-    if custom_id is None:
-        return f"es:jobs:{tenant}"
-    return f"es:jobs:{tenant}:{hashlib.sha256(custom_id.encode()).hexdigest()}"
-
-
-def usage_key(job: Job) -> str:
-    """What the tenant's jobs that ended on the same day used."""
-    return usage_day_key(job.tenant, (job.finished_at or job.created_at).date())
-
-
-def usage_day_key(tenant: str, day: date) -> str:
-    return f"es:usage:{tenant}:{day.isoformat()}"
-
-
-def open_key(tenant: str) -> str:
-    """Zset: job id → creation time of the tenant's jobs that have not ended (worker/admission.py)."""
-    return f"es:open:{tenant}"
-
-
-def _gone_key(job_id: str) -> str:
-    return f"es:gone:{job_id}"
-
-
-def _worker_key(name: str) -> str:
-    return f"es:worker:{name}"
-
-
-def connect(settings: Settings, *, patient: bool = False) -> Redis:
-    """A client of Redis. The API fails within 2 s; a worker (`patient`) rides out a restart of two minutes."""
-    retry = Retry(ExponentialBackoff(cap=2, base=0.1), 60) if patient else Retry(ExponentialBackoff(), 0)
-    return Redis.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_connect_timeout=1,
-        socket_timeout=30 if patient else 2,
-        retry=retry,
-        health_check_interval=30,
-    )
-
-
-class reachable:  # noqa: N801  (reads as a clause: "with reachable()")
-    """Turns Redis' connection errors into Unavailable."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        if isinstance(error, RedisError):
-            raise Unavailable("The job store did not answer. Try again.", code="store_unavailable") from error

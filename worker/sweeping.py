@@ -23,11 +23,11 @@ from worker.layout import (
     training_previews_prefix,
 )
 from worker.logs import get_logger
+from worker.redis_client import reachable
 from worker.results import Result, read_result
 from worker.rounds import last_round, shard_results
 from worker.selection import selections
 from worker.storage import Storage
-from worker.store import reachable
 from worker.tombstones import REMEMBERED, Ending
 
 log = get_logger(__name__)

@@ -18,7 +18,7 @@ from worker.export_files import store_export, write_export
 from worker.gpu import Filter
 from worker.init_images import find_given
 from worker.jobs import Phase
-from worker.making import Wanted, make_samples
+from worker.making import make_samples
 from worker.mask_records import read_stored
 from worker.mask_sets import MaskSetEntry, entries, find_mask_set
 from worker.placed_masks import PlacedMask, placed
@@ -29,6 +29,7 @@ from worker.scratch import scratch_folder
 from worker.selection import read_calibration
 from worker.specs import GenerationSpec
 from worker.speeds import note_speed
+from worker.wanted import Wanted
 
 
 def generate(run: Run) -> None:

@@ -11,8 +11,9 @@ from models.cfcomp.recipe import Recipe, recipe_for
 from models.conditions import MAX_SEED
 from models.errors import FieldError, InvalidInput
 from models.model_card import ModelCard
+from worker.job_request import JobRequest
 from worker.jobs import Frozen, Progress
-from worker.specs import JobRequest, Text
+from worker.plain_text import Text
 from worker.webhook_specs import WebhookRequest
 
 _Text = Annotated[Text, StringConstraints(max_length=200)]

@@ -11,9 +11,10 @@ from datetime import date, timedelta
 from typing import Any
 
 from pydantic import Field
+from redis import Redis
 
-from worker.jobs import Frozen, JobKind, JobStatus
-from worker.store import Store, reachable, usage_day_key
+from worker.jobs import Frozen, Job, JobKind, JobStatus
+from worker.redis_client import reachable
 
 
 class Usage(Frozen):
@@ -29,11 +30,11 @@ class DayUsage(Usage):
     date: date
 
 
-def usage_of_days(store: Store, tenant: str, first: date, last: date) -> list[DayUsage]:
+def usage_of_days(redis: Redis, tenant: str, first: date, last: date) -> list[DayUsage]:
     """The days from `first` to `last` on which a job ended, in order."""
     days = list(_days(first, last))
     with reachable():
-        pipe = store.redis.pipeline(transaction=False)
+        pipe = redis.pipeline(transaction=False)
         for day in days:
             pipe.hgetall(usage_day_key(tenant, day))
         found: Any = pipe.execute()
@@ -82,3 +83,23 @@ def _usage(counters: dict[bytes, bytes]) -> Usage:
 def _days(first: date, last: date) -> Iterator[date]:
     for number in range((last - first).days + 1):
         yield first + timedelta(days=number)
+
+
+def usage_of(job: Job) -> list[str | float]:
+    """Names and amounts that an ended job adds to its tenant's usage of the day."""
+    if not job.ended or job.finished_at is None:
+        return []
+    seconds = (job.finished_at - job.started_at).total_seconds() if job.started_at else 0.0
+    found: list[str | float] = [f"jobs:{job.kind}:{job.status}", 1, f"seconds:{job.kind}", seconds]
+    if job.kind in {JobKind.GENERATION, JobKind.DATASET}:
+        found += ["images_generated", job.counts.generated, "images_accepted", job.counts.accepted]
+    return found
+
+
+def usage_key(job: Job) -> str:
+    """What the tenant's jobs that ended on the same day used."""
+    return usage_day_key(job.tenant, (job.finished_at or job.created_at).date())
+
+
+def usage_day_key(tenant: str, day: date) -> str:
+    return f"es:usage:{tenant}:{day.isoformat()}"

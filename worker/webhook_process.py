@@ -28,12 +28,14 @@ from worker.logs import configure_logs, get_logger
 from worker.name_lookup import NameLookup
 from worker.pulse import Pulse
 from worker.reconcile import reconcile
+from worker.redis_client import connect
 from worker.settings import Settings, settings
 from worker.storage import Storage
-from worker.store import Store, WorkerEntry, connect
+from worker.store import Store
 from worker.webhook_rules import rules_of
 from worker.webhook_sender import WebhookSender
 from worker.webhook_sending import courier_of
+from worker.worker_list import WorkerEntry, announce, withdraw_worker
 
 log = get_logger(__name__)
 
@@ -99,7 +101,7 @@ def _announce(config: Settings, name: str, started: datetime) -> None:
             seen_at=now(),
         )
         try:
-            store.announce(entry, seconds=config.lease_seconds)
+            announce(store.redis, entry, seconds=config.lease_seconds)
         except EarthSynthError as error:
             log.warning("sender not announced", detail=error.message)
         time.sleep(min(config.heartbeat_seconds, 1.0))
@@ -118,7 +120,7 @@ def _tend(config: Settings, storage: Storage) -> None:
 
 def _withdraw(config: Settings, name: str) -> None:
     try:
-        Store(connect(config)).withdraw(name)
+        withdraw_worker(connect(config), name)
     except EarthSynthError as error:
         log.warning("sender not withdrawn", detail=error.message)
 

@@ -7,18 +7,15 @@ whole exchange has one deadline, and 64 KB of the answer are read.
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
-import certifi
 import httpcore
 from standardwebhooks import Webhook
 
@@ -27,16 +24,21 @@ from worker.deliveries import DeliveryAttempt, Fault
 from worker.jobs import now
 from worker.name_lookup import NameLookup
 from worker.settings import Settings
+from worker.webhook_network import (
+    AttemptFailed,
+    CheckedNetwork,
+    Dial,
+    dial,
+    disconnected,
+    reason_of,
+    tls_context,
+)
 from worker.webhook_rules import WebhookRules
 from worker.webhook_urls import Address, Target
 
 MAX_ANSWER_BYTES = 65_536
 MOST_RETRY_AFTER_SECONDS = 86_400
 _MOST_ADDRESSES = 4
-_CONNECT_SECONDS = 5.0
-
-Dial = Callable[[str, int], Awaitable[httpcore.AsyncNetworkStream]]
-"""Connects to an address and port; raises httpcore.ConnectError or ConnectTimeout."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +60,6 @@ class Message:
     id: str
     body: str
     secrets: Sequence[str]
-
-
-class AttemptFailed(Exception):
-    """Why the receiver could not be reached. `detail` is for its owner."""
-
-    def __init__(self, fault: Fault, detail: str) -> None:
-        super().__init__(detail)
-        self.fault, self.detail = fault, detail
-
-
-async def dial(address: str, port: int) -> httpcore.AsyncNetworkStream:
-    """A connection of this process's own."""
-    return await httpcore.AnyIOBackend().connect_tcp(address, port, timeout=_CONNECT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,13 +113,13 @@ class Courier:
         except httpcore.ProxyError as error:
             raise AttemptFailed(Fault.PROXY, f"The egress proxy answered {error}.") from None
         except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-            raise AttemptFailed(Fault.CONNECT, f"No connection: {_reason(error)}.") from None
+            raise AttemptFailed(Fault.CONNECT, f"No connection: {reason_of(error)}.") from None
         except (httpcore.RemoteProtocolError, httpcore.LocalProtocolError) as error:
             if "disconnected" in str(error):
-                raise _disconnected() from None
+                raise disconnected() from None
             raise AttemptFailed(Fault.PROTOCOL, "The answer is not HTTP/1.1.") from None
         except httpcore.NetworkError:
-            raise _disconnected() from None
+            raise disconnected() from None
         finally:
             with suppress(Exception):
                 await connection.aclose()
@@ -152,7 +141,7 @@ class Courier:
     def _connection(
         self, target: Target, addresses: list[Address]
     ) -> httpcore.AsyncHTTPConnection | httpcore.AsyncHTTPProxy:
-        backend = _Network(self.dial, [str(address) for address in addresses])
+        backend = CheckedNetwork(self.dial, [str(address) for address in addresses])
         if self.proxy is None:
             return httpcore.AsyncHTTPConnection(
                 _origin(target), ssl_context=self.tls, network_backend=backend
@@ -184,14 +173,6 @@ def courier_of(
     )
 
 
-def tls_context(ca_file: str | None = None) -> ssl.SSLContext:
-    """TLS 1.2 or newer, certificates checked against these CAs, or the public ones."""
-    context = ssl.create_default_context(cafile=ca_file or certifi.where())
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 def signed_headers(message: Message, at: datetime) -> dict[str, str]:
     """The headers of Standard Webhooks: one signature for each secret that is valid."""
     signatures = [Webhook(secret).sign(message.id, at, message.body) for secret in message.secrets]
@@ -200,60 +181,6 @@ def signed_headers(message: Message, at: datetime) -> dict[str, str]:
         "webhook-timestamp": str(int(at.timestamp())),
         "webhook-signature": " ".join(signatures),
     }
-
-
-class _Network(httpcore.AsyncNetworkBackend):
-    """Connects to the addresses that were checked, whatever name it is given; to the name itself for a proxy."""
-
-    def __init__(self, connect: Dial, addresses: Sequence[str]) -> None:
-        self._dial, self._addresses = connect, addresses
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ARG002  (httpcore's signature)
-        local_address: str | None = None,  # noqa: ARG002
-        socket_options: Iterable[Any] | None = None,  # noqa: ARG002
-    ) -> httpcore.AsyncNetworkStream:
-        *others, last = self._addresses or [host]
-        for address in others:
-            with suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return _Stream(await self._dial(address, port))
-        return _Stream(await self._dial(last, port))
-
-    async def sleep(self, seconds: float) -> None:
-        await asyncio.sleep(seconds)
-
-
-class _Stream(httpcore.AsyncNetworkStream):
-    """A connection whose failure to speak TLS is told from a failure to connect."""
-
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
-        self._stream = stream
-
-    async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return await self._stream.read(max_bytes, timeout)
-
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        await self._stream.write(buffer, timeout)
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    async def start_tls(
-        self,
-        ssl_context: ssl.SSLContext,
-        server_hostname: str | None = None,
-        timeout: float | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        try:
-            return _Stream(await self._stream.start_tls(ssl_context, server_hostname, timeout))
-        except httpcore.ConnectError as error:
-            raise AttemptFailed(Fault.TLS, f"TLS failed: {_reason(error)}.") from None
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
 
 
 def _origin(target: Target) -> httpcore.Origin:
@@ -321,23 +248,3 @@ def _retry_after(value: str | None, at: datetime) -> float | None:
         moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
         seconds = (moment - at) / timedelta(seconds=1)
     return min(seconds, MOST_RETRY_AFTER_SECONDS) if seconds > 0 else None
-
-
-def _reason(error: Exception) -> str:
-    """What is wrong with the certificate, or with the connection, in few words."""
-    cause = error.__cause__
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return cause.verify_message
-    if isinstance(cause, ssl.SSLError):
-        return (cause.reason or "no handshake").lower().replace("_", " ")
-    if isinstance(error, httpcore.ConnectTimeout):
-        return "nobody answered in time"
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.errno:
-            return os.strerror(cause.errno).lower()
-        cause = cause.__cause__
-    return "the connection was closed"
-
-
-def _disconnected() -> AttemptFailed:
-    return AttemptFailed(Fault.DISCONNECTED, "The connection ended before the answer was whole.")

@@ -25,10 +25,13 @@ from worker.queue import (
     shard_of,
     withdraw,
 )
+from worker.redis_client import reachable
+from worker.redis_keys import cancel_key, progress_key, round_key, shards_key
 from worker.rounds import Round, ShardResult, commit_shard, read_round, samples_of, shard_results
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import WORKERS, Store, cancel_key, progress_key, reachable, round_key, shards_key
+from worker.store import Store
+from worker.worker_list import WORKERS, live_workers
 
 _ADVANCE = """
 -- KEYS: round, shards, progress, workers, cancel
@@ -184,6 +187,6 @@ def shard_images(settings: Settings, store: Store, card: ModelCard) -> int:
     """
     if settings.shard_images:
         return settings.shard_images
-    generating = [worker for worker in store.workers() if worker.queue == QUEUE_NAME]
+    generating = [worker for worker in live_workers(store.redis) if worker.queue == QUEUE_NAME]
     on_cuda = any((worker.device or "").startswith("cuda") for worker in generating)
     return 4 * card.batch_size_cuda if on_cuda else 2 * card.batch_size_cpu

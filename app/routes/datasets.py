@@ -26,8 +26,8 @@ from worker.exporting import exports_of, resolve_export, submit_export
 from worker.jobs import Job, JobKind, model_ref
 from worker.layout import JOB_ID
 from worker.mask_sets import MaskSetRecord, find_mask_set, from_mask_ids, sizes_of
+from worker.rendering import FilterSpec
 from worker.selection import current_selection, filter_anew
-from worker.specs import FilterSpec
 from worker.window import shard_images
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])

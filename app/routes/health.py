@@ -13,6 +13,7 @@ from app.openapi import refusals
 from app.problems import answer, problem
 from models.errors import FieldError, Unavailable
 from worker.queue import QUEUE_NAME
+from worker.worker_list import live_workers
 
 router = APIRouter(tags=["health"])
 
@@ -49,6 +50,6 @@ def readyz(found: Resources) -> Ready | JSONResponse:
         names = " and ".join(fault.pointer.removeprefix("/") for fault in down)
         found_problem = problem(503, "not_ready", f"Down: {names}.", fields=tuple(down), retryable=True)
         return answer(found_problem, {"Retry-After": "2"})
-    workers = [entry for entry in intake.store.workers() if entry.queue == QUEUE_NAME]
+    workers = [entry for entry in live_workers(intake.store.redis) if entry.queue == QUEUE_NAME]
     ready = [entry for entry in workers if entry.status in {"ready", "busy"}]
     return Ready(workers=len(ready))

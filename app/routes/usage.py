@@ -53,5 +53,5 @@ def get_usage(
     if not 0 <= (end - begin).days < _MOST_DAYS:
         message = f"must be at most `to`, and less than {_MOST_DAYS} days before it"
         raise InvalidInput(f"from {message}.", code="invalid_period", errors=[FieldError("/from", message)])
-    days = usage_of_days(found.intake.store, tenant, begin, end)
+    days = usage_of_days(found.intake.store.redis, tenant, begin, end)
     return UsageView(first=begin, last=end, items=days, total=total(days))

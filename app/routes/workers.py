@@ -12,7 +12,7 @@ from app.dependencies import AppResources, Resources
 from app.openapi import refusals
 from models.errors import UnknownModel
 from worker.jobs import ModelRef
-from worker.store import WorkerEntry
+from worker.worker_list import WorkerEntry, live_workers
 
 router = APIRouter(prefix="/v1/workers", tags=["workers"])
 
@@ -44,7 +44,7 @@ class WorkerList(BaseModel):
 @router.get("", response_model=WorkerList, responses=refusals(503))
 def list_workers(found: Resources, tenant: Reads) -> WorkerList:
     """The worker processes that have shown a sign of life lately."""
-    return WorkerList(items=[_view(found, tenant, entry) for entry in found.intake.store.workers()])
+    return WorkerList(items=[_view(found, tenant, entry) for entry in live_workers(found.intake.store.redis)])
 
 
 def _view(found: AppResources, tenant: str, entry: WorkerEntry) -> WorkerView:

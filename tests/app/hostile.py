@@ -14,7 +14,7 @@ from tests.conftest import GuardedService, settings_of
 from tests.pictures import png, road_and_buildings
 from worker.api_keys import Scope, create_key
 from worker.queue import QUEUE_NAME, TRAINING_QUEUE, depth
-from worker.store import connect
+from worker.redis_client import connect
 
 MASK = png(road_and_buildings())
 BASE64 = base64.b64encode(MASK).decode()

@@ -20,7 +20,7 @@ from tests.conftest import settings_of
 from tests.pictures import png, road_and_buildings
 from tests.waiting import job_end
 from worker.queue import depth
-from worker.store import connect
+from worker.redis_client import connect
 
 SIDE = 64
 

@@ -29,9 +29,10 @@ from tests.worker.records import make_job
 from worker.events import BELL, Event, log_key, publish
 from worker.jobs import Job, JobStatus, Phase, new_job_id
 from worker.layout import result_key
+from worker.redis_client import connect
 from worker.results import Result, end, store_request
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 
 MASK = {"mask": ("mask.png", png(road_and_buildings(256)))}
 

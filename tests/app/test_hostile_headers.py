@@ -19,7 +19,7 @@ from tests.app.raw_http import Answer, ask, request, talk
 from tests.conftest import GuardedService, settings_of
 from worker.api_keys import Scope, create_key, revoke_key
 from worker.queue import QUEUE_NAME, TRAINING_QUEUE, depth
-from worker.store import connect
+from worker.redis_client import connect
 
 JSON = "Content-Type: application/json"
 CHUNKED = "Transfer-Encoding: chunked"

@@ -15,7 +15,7 @@ from redis import Redis
 from tests.app.hostile import ABSENT_JOB, BASE64, Guest, guest_of
 from tests.app.raw_http import Answer, ask, request
 from tests.conftest import GuardedService, settings_of
-from worker.store import connect
+from worker.redis_client import connect
 
 
 @pytest.fixture(scope="module")

@@ -20,9 +20,9 @@ from tests.waiting import until
 from worker.idempotency import Begun, begin, forget
 from worker.jobs import now
 from worker.layout import jobs_prefix
+from worker.redis_client import connect
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import connect
 
 
 @pytest.fixture

@@ -24,10 +24,11 @@ from tests.conftest import GuardedService, settings_of
 from tests.pictures import png, road_and_buildings
 from tests.waiting import job_end, until
 from worker.jobs import JobError, JobStatus
+from worker.redis_client import connect
 from worker.results import end
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 
 MASK = png(road_and_buildings(64))
 EXECUTION = "/ogc/processes/earthsynth/execution"

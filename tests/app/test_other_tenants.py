@@ -25,7 +25,8 @@ from tests.worker.published import publish, registry_of
 from worker.dataset_specs import ExportSpec
 from worker.intake import Intake
 from worker.jobs import model_ref
-from worker.store import Store, connect
+from worker.redis_client import connect
+from worker.store import Store
 from worker.webhook_endpoints import register
 
 OWN = png(road_and_buildings(72))  # a mask's id is its content's: nobody else may have this one

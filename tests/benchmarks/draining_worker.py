@@ -11,10 +11,11 @@ import time
 from worker.jobs import JobStatus
 from worker.lease import release, take
 from worker.queue import QUEUE_NAME
+from worker.redis_client import connect
 from worker.results import end
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 from worker.turns import queue_key
 
 if __name__ == "__main__":

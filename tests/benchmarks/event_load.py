@@ -25,9 +25,10 @@ from tests.conftest import settings_of
 from tests.worker.records import make_job
 from worker.events import Event, publish
 from worker.jobs import JobStatus
+from worker.redis_client import connect
 from worker.results import store_request
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 
 OPENING = 50  # streams that are asked for at a time: more than a process lets wait would be answered 429
 

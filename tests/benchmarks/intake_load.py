@@ -27,9 +27,9 @@ from tests.benchmarks.land_cover import files
 from tests.benchmarks.load_client import Load, fire, multipart, with_key
 from tests.conftest import settings_of
 from worker.layout import LOCAL_TENANT
+from worker.redis_client import connect
 from worker.results import read_request
 from worker.storage import Storage
-from worker.store import connect
 
 DEEP = {
     "EARTHSYNTH_MAX_QUEUE_DEPTH": "1000000",

@@ -22,9 +22,10 @@ from tests.worker.datasets import BAD, GOOD, Steps
 from worker.jobs import Job
 from worker.lease_worker import LeaseQueue
 from worker.reconcile import give_back_lost, reconcile
+from worker.redis_client import connect
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 
 ROAD, TREE = 4, 5
 EVERY = 1 if os.environ.get("EARTHSYNTH_CHAOS") == "long" else 7

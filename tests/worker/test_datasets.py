@@ -24,6 +24,7 @@ from worker.lease_worker import LeaseQueue
 from worker.pages import read_pages
 from worker.queue import depth, enqueue, position, shard_of
 from worker.reconcile import give_back_lost, reconcile
+from worker.rendering import FilterSpec
 from worker.results import read_result, read_samples
 from worker.rounds import (
     Planned,
@@ -39,7 +40,6 @@ from worker.run import Run
 from worker.samples import SampleRecord, SampleStatus
 from worker.selection import current_selection, filter_anew
 from worker.settings import Settings
-from worker.specs import FilterSpec
 from worker.storage import Storage
 from worker.store import Store
 

@@ -18,12 +18,14 @@ from tests.worker.test_runtime import add_sample
 from worker.events import KEPT_EVENTS, Event, bell_of, log_key, publish
 from worker.jobs import Attempt, Job, JobStatus, Phase, Progress, now
 from worker.lease import Lease
+from worker.redis_client import connect
+from worker.redis_keys import progress_key
 from worker.run import Resources, Run
 from worker.runtime import perform
 from worker.samples import SampleStatus
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect, progress_key
+from worker.store import Store
 
 Told = list[tuple[str, dict[str, Any]]]
 

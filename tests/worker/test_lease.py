@@ -16,8 +16,10 @@ from worker.jobs import Job, JobStatus
 from worker.lease import Canceled, Lease, LeaseLost, give_back
 from worker.lease_worker import LeaseQueue, LeaseWorker
 from worker.queue import QUEUE_NAME, AllowListJob, enqueue
+from worker.redis_client import connect
+from worker.redis_keys import cancel_key
 from worker.settings import Settings
-from worker.store import Store, cancel_key, connect
+from worker.store import Store
 from worker.turns import LEASES
 
 

@@ -29,16 +29,18 @@ from tests.worker.records import make_job
 from tests.worker.test_lease import take
 from worker import making
 from worker.gpu import Filter
+from worker.keeping import is_unfiltered
 from worker.lease_worker import LeaseQueue
-from worker.making import Wanted, is_unfiltered, make_samples
+from worker.making import make_samples
 from worker.queue import enqueue
+from worker.rendering import FilterSpec, Rendering
 from worker.run import Resources, Run
 from worker.samples import FileName, SampleStatus, from_lines, to_lines
 from worker.selection import Chooser
 from worker.settings import Settings
-from worker.specs import FilterSpec, Rendering
 from worker.storage import Storage
 from worker.store import Store
+from worker.wanted import Wanted
 
 MASK = road_and_buildings(64)
 ACCEPTED, REJECTED, EXHAUSTED = SampleStatus.ACCEPTED, SampleStatus.REJECTED, SampleStatus.EXHAUSTED

@@ -393,7 +393,8 @@ from worker.intake import Intake
 from worker.mask_sets import MaskSetRequest, keep_mask_set
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
+from worker.redis_client import connect
 
 class Dying(Storage):
     left = int(sys.argv[2])

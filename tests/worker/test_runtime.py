@@ -17,13 +17,14 @@ from worker.layout import request_key, result_key
 from worker.lease import Lease, LeaseLost
 from worker.queue import depth, enqueue
 from worker.reconcile import give_back_lost, reconcile
+from worker.redis_keys import cancel_key
 from worker.results import end, read_result, read_samples, store_request
 from worker.run import Resources, Run
 from worker.runtime import perform
 from worker.samples import ImageObject, Labels, SampleRecord, SampleStatus
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, cancel_key
+from worker.store import Store
 
 
 def add_sample(run: Run, index: int) -> None:

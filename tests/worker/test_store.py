@@ -15,8 +15,11 @@ from models.errors import Unavailable
 from tests.worker.records import make_job
 from worker.job_lists import list_jobs
 from worker.jobs import Job, JobKind, JobStatus, Phase, new_job_id, now
+from worker.redis_client import connect
+from worker.redis_keys import progress_key
 from worker.settings import Settings
-from worker.store import Store, WorkerEntry, connect, progress_key
+from worker.store import Store
+from worker.worker_list import WorkerEntry, announce, live_workers
 
 
 def test_a_record_round_trips(store: Store) -> None:
@@ -141,10 +144,10 @@ def _ended(job: Job) -> Job:
 
 def test_silent_workers_are_forgotten(store: Store) -> None:
     entry = WorkerEntry(name="w", host="h", pid=1, status="ready", started_at=now(), seen_at=now())
-    store.announce(entry, seconds=0.3)
-    assert store.workers() == [entry]
+    announce(store.redis, entry, seconds=0.3)
+    assert live_workers(store.redis) == [entry]
     time.sleep(0.4)
-    assert store.workers() == []
+    assert live_workers(store.redis) == []
 
 
 def test_an_absent_redis_is_unavailable_within_two_seconds(settings: Settings) -> None:

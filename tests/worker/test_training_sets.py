@@ -559,7 +559,8 @@ import resource, sys
 from worker.intake import Intake
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
+from worker.redis_client import connect
 from worker.training_sets import TrainingSetRequest, keep_training_set
 
 settings = Settings()

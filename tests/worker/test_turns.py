@@ -22,10 +22,11 @@ from worker.intake import Intake
 from worker.jobs import Job, JobKind, JobStatus
 from worker.queue import QUEUE_NAME, TASKS, TRAINING_QUEUE, enqueue
 from worker.reconcile import give_back_lost, reconcile
+from worker.redis_client import connect
 from worker.results import store_request
 from worker.settings import Settings
 from worker.storage import Storage
-from worker.store import Store, connect
+from worker.store import Store
 
 TENANTS = "abc"
 

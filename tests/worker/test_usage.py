@@ -32,7 +32,7 @@ def test_usage_adds_up(store: Store, redis: Redis) -> None:
     store.update(canceled.id, lambda j: j.advance(JobStatus.CANCELED))
 
     def check() -> None:
-        (day,) = usage_of_days(store, "local", today - timedelta(days=1), today)
+        (day,) = usage_of_days(redis, "local", today - timedelta(days=1), today)
         assert day.date == today
         assert day.jobs == {"generation": {"succeeded": 2}, "export": {"succeeded": 1}}
         assert (day.images_generated, day.images_accepted) == (10, 2)
@@ -46,5 +46,5 @@ def test_usage_adds_up(store: Store, redis: Redis) -> None:
     for ended in done:
         adopt(store, ended)
     check()
-    (other,) = usage_of_days(store, "other", today, today) or [None]
+    (other,) = usage_of_days(redis, "other", today, today) or [None]
     assert other is None

@@ -20,8 +20,9 @@ from tests.certificates import NAME, Authority, authority
 from tests.receivers import Behaviour, Call, Receiver, answer, raw, receiver
 from worker.deliveries import Fault
 from worker.name_lookup import NameLookup
+from worker.webhook_network import Dial, dial, tls_context
 from worker.webhook_rules import WebhookRules
-from worker.webhook_sending import Answer, Courier, Dial, Message, dial, tls_context
+from worker.webhook_sending import Answer, Courier, Message
 
 SECRET, OLD_SECRET = "whsec_" + "A" * 32, "whsec_" + "B" * 32
 BODY = '{"type":"job.succeeded","data":{"id":"job_1","custom_id":"Zürich"}}'

@@ -13,8 +13,9 @@ from models.errors import InvalidInput
 from worker.deliveries import Fault
 from worker.name_lookup import NameLookup, Resolve
 from worker.settings import Settings
+from worker.webhook_network import tls_context
 from worker.webhook_rules import WebhookRules, check_registration, rules_of
-from worker.webhook_sending import Courier, Message, tls_context
+from worker.webhook_sending import Courier, Message
 
 PUBLIC = "93.184.216.34"
 PUBLIC_6 = "2606:2800:220:1:248:1893:25c8:1946"
