@@ -3,6 +3,9 @@
 So many are worked on, so many more wait in line, and beyond that a request costs one small answer, before its body
 is read: those that were let in keep their speed. A request counts while this process works on it, and not while it
 waits: for its client's bytes, for the end of a job (`?wait=`), or, as a stream of events, for news.
+
+Many more that only read may wait: they cost little, and all followers of all jobs come at once when a process was
+started anew; a browser's EventSource gives up for good at a refusal.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ from app.problems import problem_of
 from models.errors import Overloaded
 
 RETRY_SECONDS = 1
+READS_PER_WRITE = 16  # so many requests that read may wait where one that makes something may
 NEVER_REFUSED = frozenset({"/livez", "/readyz", "/metrics"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9_-]{1,64}")
 _CLOSED_ABOVE_BYTES = 1 << 20  # a larger body is not read to its end only to keep the connection
@@ -35,8 +39,8 @@ class _Place:
     def __init__(self, door: Door) -> None:
         self._door, self._held = door, False
 
-    async def wait_for(self) -> None:
-        await self._door.admit()
+    async def wait_for(self, reads: bool) -> None:
+        await self._door.admit(reads)
         self._held = True
 
     def take(self) -> None:
@@ -69,27 +73,35 @@ def only_waiting() -> Iterator[None]:
 
 
 class Door:
-    """Middleware that lets `limit` requests in at a time and `waiting` wait; others get 429 `overloaded`."""
+    """Middleware that lets `limit` requests in at a time and `waiting` wait; others get 429 `overloaded`.
+
+    All stand in one line, and of GET and HEAD, counted by themselves, 16 times as many may.
+    """
 
     def __init__(self, app: ASGIApp, limit: int, waiting: int) -> None:
-        self._app, self._limit, self._waiting = app, limit, waiting
+        self._app, self._limit = app, limit
+        self._room = {False: waiting, True: waiting * READS_PER_WRITE}  # by whether a request only reads
         self._refusal = _Refusal()
         self._line: deque[asyncio.Future[None]] = deque()
+        self._in_line = {False: 0, True: 0}
         self.inside = 0
 
-    async def admit(self) -> None:
+    async def admit(self, reads: bool) -> None:
         """Returns when there is a place, which is then the caller's."""
         if self.inside < self._limit:
             self.inside += 1
             return
         turn = asyncio.get_running_loop().create_future()
         self._line.append(turn)
+        self._in_line[reads] += 1
         try:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():  # the place was its own already
                 self.release()
             raise
+        finally:
+            self._in_line[reads] -= 1
 
     def release(self) -> None:
         """Gives a place to who has waited longest."""
@@ -104,7 +116,8 @@ class Door:
         if scope["type"] != "http" or scope["path"] in NEVER_REFUSED:
             await self._app(scope, receive, send)
             return
-        if len(self._line) >= self._waiting and self.inside >= self._limit:
+        reads = scope["method"] in {"GET", "HEAD"}
+        if self._in_line[reads] >= self._room[reads] and self.inside >= self._limit:
             await self._refusal.send(scope, send)
             return
         place = _Place(self)
@@ -121,7 +134,7 @@ class Door:
                 place.leave()
             await send(message)
 
-        await place.wait_for()
+        await place.wait_for(reads)
         token = _place.set(place)
         try:
             await self._app(scope, receive_waiting, send_noticing)

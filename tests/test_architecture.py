@@ -34,17 +34,9 @@ def test_these_load_no_torch(module: str) -> None:
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-def test_the_api_imports_quickly() -> None:
-    """Its own modules and all that they need cost at most twice what its few large libraries do."""
-    large = (
-        "fastapi, boto3, redis.asyncio, rq, numpy, structlog, httpx, pydantic_settings, limits, obstore.store"
-    )
-    ours, theirs = (min(_seconds_to_import(modules) for _ in range(3)) for modules in ("app.main", large))
-    assert ours < 2 * theirs, (ours, theirs)
-
-
-def _seconds_to_import(modules: str) -> float:
-    """Processor time, which does not count what else the machine is doing."""
-    code = f"import time, {modules}; print(time.process_time())"
+def test_the_api_starts_without_what_few_requests_need() -> None:
+    """Their imports take a tenth of a second and more each; what the start costs is measured in tests/benchmarks."""
+    late = ("cv2", "networkx", "pycocotools", "pyproj", "scipy", "shapely")
+    code = f"import sys, app.main; print(*set({late}) & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    return float(found.stdout)
+    assert found.stdout.split() == []

@@ -111,7 +111,10 @@ class Settings(BaseSettings):
         4, ge=1, description="requests that an API process works on at a time"
     )
     max_waiting_requests: int = Field(
-        64, ge=0, description="requests that wait for their turn in it; more are answered 429 at once"
+        64,
+        ge=0,
+        description="requests that wait for their turn in it, and 16 times as many that only read; "
+        "more are answered 429 at once",
     )
     body_seconds: float = Field(
         30.0, gt=0, description="a request body that stands still for so long is answered 408"

@@ -15,9 +15,9 @@ from app.shedding import Door, only_waiting
 from models.errors import Overloaded
 
 
-def scope(path: str = "/v1/jobs", **headers: str) -> Scope:
+def scope(path: str = "/v1/jobs", method: str = "POST", **headers: str) -> Scope:
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    return {"type": "http", "path": path, "method": "GET", "headers": raw}
+    return {"type": "http", "path": path, "method": method, "headers": raw}
 
 
 class Visit:
@@ -104,6 +104,33 @@ def test_those_inside_and_in_line_are_served_in_order_and_the_rest_refused() -> 
     asyncio.run(run())
 
 
+def test_many_more_that_only_read_may_wait_and_take_no_room_from_the_others() -> None:
+    async def run() -> None:
+        gate = asyncio.Event()
+        door = Door(house(lambda *_: gate.wait()), limit=1, waiting=2)
+        inside = Visit(door, scope())
+        await settle()
+        reads = [Visit(door, scope(method=("GET", "HEAD")[number % 2])) for number in range(33)]
+        await settle()
+        writes = [Visit(door, scope(method=method)) for method in ("POST", "DELETE", "PATCH")]
+        await settle()
+        assert [visit.status for visit in reads] == [None] * 32 + [429]
+        assert [visit.status for visit in writes] == [None, None, 429]
+        for visit in (reads[0], writes[0]):  # whoever leaves makes room
+            visit.task.cancel()
+        await settle()
+        later = [Visit(door, scope(method=method)) for method in ("GET", "GET", "POST", "POST")]
+        await settle()
+        assert [visit.status for visit in later] == [None, 429, None, 429]
+        gate.set()
+        admitted = [inside, *reads[1:32], writes[1], later[0], later[2]]
+        await asyncio.gather(*(visit.task for visit in admitted))
+        assert {visit.status for visit in admitted} == {200}
+        assert door.inside == 0
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize("kind", ["bytes", "end", "events"])
 def test_who_only_waits_takes_no_place(kind: str) -> None:
     async def run() -> None:
@@ -173,7 +200,7 @@ def test_a_turn_that_comes_with_the_cancellation_is_passed_on() -> None:
     async def run() -> None:
         gate = asyncio.Semaphore(0)
         door = Door(house(lambda *_: gate.acquire()), limit=1, waiting=5)
-        await door.admit()
+        await door.admit(reads=False)
         second, third = Visit(door, scope()), Visit(door, scope())
         await settle()
         door.release()
