@@ -12,7 +12,7 @@ from fastapi.security import HTTPBearer
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import HTTPConnection
 
-from app.dependencies import AppResources, Resources
+from app.dependencies import AppResources, resources_of
 from app.queries import check_parameters
 from models.errors import Forbidden, Unauthorized
 from worker.api_keys import KeyRecord, Scope
@@ -49,14 +49,13 @@ class Caller:
         return self.key_id != _LOCAL_KEY
 
 
-async def caller(
-    request: Request, found: Resources, given: Annotated[list[str], Security(_authorization)]
-) -> Caller:
+async def caller(request: Request, given: Annotated[list[str], Security(_authorization)]) -> Caller:
     """Raises Unauthorized without a good key, where one is needed; Unavailable when nobody can say.
 
     Every request that has a caller is counted for the key's rate limits: Overloaded. Its query parameters must be
     ones of the route: InvalidInput.
     """
+    found = resources_of(request)
     if given:
         record = await _verified(found, given)
         known = Caller(record.tenant, record.id, frozenset(record.scopes))

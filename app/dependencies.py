@@ -42,11 +42,14 @@ class AppResources:
     courier_limiter: CapacityLimiter = field(default_factory=lambda: CapacityLimiter(16))
 
 
-async def resources(
-    request: Request,
-) -> AppResources:  # async: FastAPI would give it to a thread at each request
+def resources_of(request: Request) -> AppResources:
+    """For dependencies: FastAPI (0.165) solves what they depend on again for each that names it."""
     found: AppResources = request.app.state.resources
     return found
+
+
+async def resources(request: Request) -> AppResources:  # async: FastAPI would give it to a thread each time
+    return resources_of(request)
 
 
 def id_in_path(description: str, pattern: re.Pattern[str]) -> Any:

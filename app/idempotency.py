@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Caller, KnownCaller
-from app.dependencies import AppResources, Resources
+from app.dependencies import AppResources, resources_of
 from app.problems import status_of
 from models.errors import EarthSynthError, InProgress, Malformed, NotFound, Unavailable
 from worker.idempotency import (
@@ -66,13 +66,19 @@ class Once:
         return job
 
     async def answer(
+        self, asked: BaseModel | None, make: Callable[[], _Answer], *, file: bytes | BinaryIO | None = None
+    ) -> _Answer | Response:
+        """What `make` answers, or what this key was answered before, byte for byte. `make` blocks."""
+        return await self.answer_of(asked, lambda: run_in_threadpool(make), file=file)
+
+    async def answer_of(
         self,
         asked: BaseModel | None,
         make: Callable[[], Awaitable[_Answer]],
         *,
         file: bytes | BinaryIO | None = None,
     ) -> _Answer | Response:
-        """What `make` answers, or what this key was answered before, byte for byte."""
+        """The same, where `make` is awaited."""
         if self.key is None:
             return await make()
         repeatable = await self._begin(asked, file)
@@ -157,7 +163,6 @@ def _sent(kept: KeptAnswer, *, replayed: bool = False) -> Response:
 async def once(
     request: Request,
     response: Response,
-    found: Resources,
     caller: KnownCaller,
     _: Annotated[
         str | None,
@@ -170,7 +175,7 @@ async def once(
     ] = None,
 ) -> Once:
     """Raises Malformed for a key that is none, and for two of them."""
-    given = request.headers.getlist("idempotency-key")
+    given, found = request.headers.getlist("idempotency-key"), resources_of(request)
     if not given:
         return Once(request, response, found, caller, None)
     key = given[0]

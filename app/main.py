@@ -7,10 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
 from starlette.concurrency import run_in_threadpool
 
 from app import middleware, problems
@@ -50,7 +46,7 @@ from worker.api_keys import KeyRing
 from worker.intake import Intake
 from worker.logs import configure_logs, get_logger
 from worker.name_lookup import NameLookup
-from worker.redis_client import connect
+from worker.redis_client import connect, connect_async
 from worker.registry import ModelRegistry
 from worker.settings import Settings, settings
 from worker.storage import Storage
@@ -74,7 +70,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         redis, storage = connect(config), Storage(config)
-        async_redis, doorbell = _async_redis(config), Doorbell(config.redis_url.get_secret_value())
+        async_redis, doorbell = connect_async(config), Doorbell(config.redis_url.get_secret_value())
         rules, lookup = rules_of(config), NameLookup()
         webhooks = WebhookIntake(storage, rules, lookup)
         intake = Intake(config, Store(redis), storage, webhooks)
@@ -155,16 +151,3 @@ def create_app(config: Settings | None = None) -> FastAPI:
         app.include_router(module.router)
     install_document(app)
     return app
-
-
-def _async_redis(config: Settings) -> AsyncRedis:
-    """A client for whatever waits: hundreds of streams take turns at its connections, instead of failing."""
-    pool = BlockingConnectionPool.from_url(
-        config.redis_url.get_secret_value(),
-        max_connections=20,
-        timeout=5,
-        socket_connect_timeout=1,
-        socket_timeout=2,
-        retry=Retry(ExponentialBackoff(cap=0.5, base=0.05), 3),
-    )
-    return AsyncRedis.from_pool(pool)

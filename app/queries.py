@@ -15,9 +15,9 @@ from models.errors import FieldError, InvalidInput
 
 def check_parameters(request: Request) -> None:
     """Raises InvalidInput for a parameter that the route does not have, or that is there more than once."""
-    given = Counter(name for name, _value in request.query_params.multi_items())
-    if not given:
+    if not request.scope["query_string"]:
         return
+    given = Counter(name for name, _value in request.query_params.multi_items())
     route: APIRoute = request.scope["route"]
     fields = get_flat_params(route.dependant)
     known = {field.alias: field.field_info for field in fields if isinstance(field.field_info, Query)}

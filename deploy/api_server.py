@@ -26,6 +26,9 @@ log = get_logger(__name__)
 _SWITCH_SECONDS = (
     0.0005  # threads give way to the loop, which all requests wait for, ten times sooner than by default
 )
+_IDLE_SECONDS = (
+    75  # longer than proxies keep an idle connection (60): none of them sends into one that we close
+)
 _STOP_SECONDS = 3  # what a request in hand is given at SIGTERM
 
 
@@ -80,6 +83,7 @@ def api_server(settings: Settings) -> ApiServer:
         http=StrictHttp,
         ws="none",
         proxy_headers=False,  # links are relative, and nobody is believed who says where a request comes from
+        timeout_keep_alive=_IDLE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
         server_header=False,
         log_config=None,

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from models.child import ChildFailed, read_in_child
 from models.errors import InvalidInput, MaskRefused, UnsupportedFormat
 from models.file_formats import describe
 from models.png import orientation_warning, read_png
@@ -93,23 +91,10 @@ def decode_init_image(png: bytes) -> NDArray[np.uint8]:
 
 
 def _read_jpeg(data: bytes, max_side: int) -> InitImage:
-    command = [sys.executable, "-I", "-B", str(_JPEG_CHILD), str(max_side), str(_JPEG_SECONDS)]
     try:
-        # No environment: the child reads strangers' bytes. One thread, as each would reserve address space.
-        done = subprocess.run(
-            command,
-            input=data,
-            capture_output=True,
-            timeout=_JPEG_SECONDS,
-            check=False,
-            env={"OPENBLAS_NUM_THREADS": "1"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise _damaged(f"could not be read within {_JPEG_SECONDS:g} seconds") from error
-    head, _, body = done.stdout.partition(b"\n")
-    if done.returncode != 0 or not head:
-        raise _damaged("could not be read within the limits of memory and time")
-    answer = json.loads(head)
+        answer, body = read_in_child(_JPEG_CHILD, data, max_side, seconds=_JPEG_SECONDS)
+    except ChildFailed as failed:
+        raise _damaged(failed.reason) from failed
     if "damaged" in answer:
         raise _damaged("is damaged: its pixels cannot be read to the end")
     width, height = answer["size"]

@@ -6,9 +6,6 @@ with limits on time and memory, whose death or silence is a refusal here.
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from models.child import ChildFailed, read_in_child
 from models.errors import MaskRefused, UnsupportedFormat
 from models.geokeys import read_georeference
 from models.georeference import Georeference
@@ -47,23 +45,10 @@ def read_tiff(data: bytes, *, min_side: int, max_side: int, timeout_seconds: flo
             not_a_label_mask.
         UnsupportedFormat: a lossless compression that is not read.
     """
-    command = [sys.executable, "-I", "-B", str(_CHILD), str(min_side), str(max_side), str(timeout_seconds)]
     try:
-        # No environment: the child reads strangers' bytes. One thread, as each would reserve address space.
-        done = subprocess.run(
-            command,
-            input=data,
-            capture_output=True,
-            timeout=timeout_seconds,
-            check=False,
-            env={"OPENBLAS_NUM_THREADS": "1"},
-        )
-    except subprocess.TimeoutExpired as error:
-        raise damaged(f"it could not be read within {timeout_seconds:g} seconds") from error
-    head, _, body = done.stdout.partition(b"\n")
-    if done.returncode != 0 or not head:
-        raise damaged("it could not be read within the limits of memory and time")
-    answer = json.loads(head)
+        answer, body = read_in_child(_CHILD, data, min_side, max_side, seconds=timeout_seconds)
+    except ChildFailed as failed:
+        raise damaged(f"it {failed.reason}") from failed
     if "code" in answer:
         if answer["code"] == "unsupported_format":
             raise UnsupportedFormat(answer["message"])

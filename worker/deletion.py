@@ -7,8 +7,9 @@ from collections.abc import Iterator
 
 from models.errors import Conflict, Gone, NotFound
 from worker.dataset_specs import DatasetSpec
-from worker.intake import MASK_SEEN_SECONDS, Intake
+from worker.intake import Intake
 from worker.jobs import Job, JobKind, now
+from worker.known_masks import tell_deletion
 from worker.layout import (
     export_marker_key,
     exports_prefix,
@@ -75,7 +76,8 @@ def delete_mask(intake: Intake, tenant: str, mask_id: str) -> None:
     _check_unneeded(intake, tenant, mask_id)
     sha256 = mask.id.removeprefix("msk_")
     intake.storage.delete(mask_record_key(tenant, sha256))  # first: from here on it is not found
-    time.sleep(MASK_SEEN_SECONDS + _ACCEPTING_SECONDS)  # and by now nobody believes any more that it is there
+    tell_deletion(intake.store.redis, tenant)  # from here on nobody believes any more that it is there
+    time.sleep(_ACCEPTING_SECONDS)  # and who has believed it has recorded his job
     try:
         _check_unneeded(intake, tenant, mask_id)
     except Conflict:

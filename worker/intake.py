@@ -22,10 +22,10 @@ from worker.jobs import (
     new_job_id,
     now,
 )
-from worker.known_masks import KnownMasks
+from worker.known_masks import KnownMasks, last_deletion
 from worker.layout import JOB_ID
 from worker.mask_records import MaskCategory, MaskRecord, read_mask
-from worker.queue import enqueue, queue_of, withdraw
+from worker.queue import make_known, queue_of, withdraw
 from worker.redis_client import reachable
 from worker.redis_keys import cancel_key
 from worker.remembered import Remembered
@@ -41,7 +41,7 @@ from worker.window import withdraw_shards
 __all__ = ["Intake", "MaskCategory", "MaskRecord", "Spec", "read_mask"]
 
 CANCEL_SECONDS = 86_400
-MASK_SEEN_SECONDS = 1.0  # for so long a process believes that a mask it saw is stored
+_MASK_SEEN_SECONDS = 60.0  # whatever deletions say: storage may lose something by itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ class Intake:
     storage: Storage
     webhooks: WebhookIntake | None = None
     known_masks: KnownMasks[MaskRecord] = field(default_factory=KnownMasks)
-    stored_masks: Remembered[tuple[str, str], bool] = field(
-        default_factory=lambda: Remembered(MASK_SEEN_SECONDS, 10_000)
+    stored_masks: Remembered[tuple[str, str, bytes], bool] = field(
+        default_factory=lambda: Remembered(_MASK_SEEN_SECONDS, 10_000)
     )
 
     def keep_mask(self, tenant: str, decoded: DecodedMask) -> tuple[MaskRecord, bool]:
@@ -68,14 +68,15 @@ class Intake:
             return known
         record, _ = self.keep_mask(tenant, decode_mask(file, max_side=self.settings.max_mask_side))
         self.known_masks.note(file, record)
-        self.stored_masks.forget((tenant, record.id))
         return record
 
     def _is_stored(self, tenant: str, mask_id: str) -> bool:
-        """Whether the mask is stored; believed for a second, which a deletion waits for."""
-        return self.stored_masks.get(
-            (tenant, mask_id), lambda: mask_records.exists(self.storage, tenant, mask_id)
-        )
+        """Whether the mask is stored; believed of one that was seen until any of the tenant's is deleted."""
+        key = (tenant, mask_id, last_deletion(self.store.redis, tenant))
+        found = self.stored_masks.get(key, lambda: mask_records.exists(self.storage, tenant, mask_id))
+        if not found:
+            self.stored_masks.forget(key)
+        return found
 
     def find_mask(self, tenant: str, mask_id: str) -> MaskRecord:
         """Raises NotFound: absent, or not this tenant's."""
@@ -113,8 +114,7 @@ class Intake:
         )
         with one_of_the_open(self.settings, self.store, job):
             job = store_request(self.storage, job)
-        self.store.create(job)
-        enqueue(self.store.redis, job)
+        make_known(self.store, job)
         return job
 
     def check_webhook(self, tenant: str, webhook: WebhookRequest | None) -> None:
@@ -183,8 +183,7 @@ class Intake:
         requested = read_request(self.storage, tenant, job_id)
         if requested is None:
             raise absent
-        self.store.create(requested)
-        enqueue(self.store.redis, requested)
+        make_known(self.store, requested)
         return self.store.load(job_id) or requested
 
     def cancel(self, tenant: str, job_id: str) -> Job:

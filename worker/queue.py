@@ -21,7 +21,8 @@ from rq.utils import now as rq_now
 
 from worker import turns
 from worker.jobs import Job, JobKind
-from worker.redis_client import reachable
+from worker.redis_client import ScriptCall, call_all, reachable
+from worker.store import Store
 
 QUEUE_NAME = "generation"
 TRAINING_QUEUE = "training"  # of its own, so that a training of hours keeps no picture waiting
@@ -60,8 +61,20 @@ def enqueue(redis: Redis, job: Job) -> bool:
     return enqueue_entry(redis, job, job.id, TASKS[job.kind])
 
 
+def make_known(store: Store, job: Job) -> None:
+    """Records the job and queues it, each once."""
+    with reachable():
+        call_all(store.redis, store.creation(job), _addition(store.redis, job, job.id, TASKS[job.kind]))
+
+
 def enqueue_entry(redis: Redis, job: Job, entry_id: str, task: str, *, first: bool = False) -> bool:
     """Queues one step of the job once, in its tenant's line; `first`: before everything that waits."""
+    with reachable():
+        (added,) = call_all(redis, _addition(redis, job, entry_id, task, first=first))
+    return bool(added)
+
+
+def _addition(redis: Redis, job: Job, entry_id: str, task: str, *, first: bool = False) -> ScriptCall:
     queue = queue_of(job.kind)
     entry = AllowListJob.create(
         task,
@@ -77,8 +90,7 @@ def enqueue_entry(redis: Redis, job: Job, entry_id: str, task: str, *, first: bo
         description=entry_id,
     )
     entry.enqueued_at = rq_now()
-    with reachable():
-        return turns.add(redis, queue, entry_id, job.tenant, entry.to_dict(), first=first)
+    return turns.addition(redis, queue, entry_id, job.tenant, entry.to_dict(), first=first)
 
 
 def queue_again(redis: Redis, job: Job, entry_id: str, task: str) -> bool:

@@ -41,3 +41,8 @@ def open_key(tenant: str) -> str:
 
 def gone_key(job_id: str) -> str:
     return f"es:gone:{job_id}"
+
+
+def mask_deletion_key(tenant: str) -> str:
+    """A value that is another one after every deletion of one of the tenant's masks (worker/known_masks.py)."""
+    return f"es:mask-deletion:{tenant}"

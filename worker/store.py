@@ -14,7 +14,7 @@ from worker.deliveries import deliveries_of
 from worker.delivery_queue import PLAN, planned
 from worker.events import APPEND, as_json, held_key, log_key, status_of
 from worker.jobs import Counts, Job, JobKind, Made, Phase, Progress, now
-from worker.redis_client import reachable
+from worker.redis_client import ScriptCall, call_all, reachable
 from worker.redis_keys import (
     cancel_key,
     gone_key,
@@ -100,32 +100,35 @@ class Store:
     def create(self, job: Job) -> bool:
         """Stores a new record; False when the id is known already."""
         with reachable():
-            created = self._create(
-                keys=[
-                    record_key(job.id),
-                    OPEN,
-                    index_key(job.tenant),
-                    log_key(job.id),
-                    gone_key(job.id),
-                    index_key(job.tenant, job.custom_id),
-                    usage_key(job),
-                    open_key(job.tenant),
-                ],
-                args=[
-                    job.id,
-                    job.model_dump_json(),
-                    job.revision,
-                    job.status.value,
-                    int(job.ended),
-                    job.created_at.timestamp(),
-                    as_json(status_of(job)),
-                    job.kind.value,
-                    int(job.custom_id is not None),
-                    planned(deliveries_of(None, job)),
-                    *usage_of(job),
-                ],
-            )
+            (created,) = call_all(self.redis, self.creation(job))
         return bool(created)
+
+    def creation(self, job: Job) -> ScriptCall:
+        """What `create` calls; it answers 0 when the id is known already."""
+        keys = [
+            record_key(job.id),
+            OPEN,
+            index_key(job.tenant),
+            log_key(job.id),
+            gone_key(job.id),
+            index_key(job.tenant, job.custom_id),
+            usage_key(job),
+            open_key(job.tenant),
+        ]
+        args = [
+            job.id,
+            job.model_dump_json(),
+            job.revision,
+            job.status.value,
+            int(job.ended),
+            job.created_at.timestamp(),
+            as_json(status_of(job)),
+            job.kind.value,
+            int(job.custom_id is not None),
+            planned(deliveries_of(None, job)),
+            *usage_of(job),
+        ]
+        return ScriptCall(self._create, keys, args)
 
     def load(self, job_id: str) -> Job | None:
         """The record with its latest progress, or None when Redis does not know the id."""

@@ -18,6 +18,8 @@ from typing import Any
 
 from redis import Redis
 
+from worker.redis_client import ScriptCall
+
 # Shared by every script that moves an entry. es:turns: tenant → number of its next turn, and in the fraction its
 # place among those who have that number; a tenant is there exactly while its line holds something. es:turn: the
 # number that was served last. es:served: tenant → the least number of its next turn, where that is not over. While
@@ -143,7 +145,7 @@ return {all, redis.call('LLEN', line(ARGV[1], ARGV[2]))}
 )
 
 
-def add(
+def addition(
     redis: Redis,
     queue: str,
     entry_id: str,
@@ -151,12 +153,12 @@ def add(
     fields: Mapping[str, str | bytes | int],
     *,
     first: bool = False,
-) -> bool:
-    """Makes the entry and lets it wait: last in its tenant's line, or `first` of all. False when it is known."""
+) -> ScriptCall:
+    """Makes the entry and lets it wait: last in its tenant's line, or `first` of all. Answers 0 when it is known."""
     keys = [queue_key(queue), entry_key(entry_id), "rq:queues"]
     args: list[Any] = [queue, entry_id, tenant, int(first)]
     args += [part for field in fields.items() for part in field]
-    return bool(redis.register_script(_ADD)(keys=keys, args=args))
+    return ScriptCall(redis.register_script(_ADD), keys, args)
 
 
 def remove(redis: Redis, queue: str, entry_id: str) -> bool:

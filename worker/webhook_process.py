@@ -15,10 +15,6 @@ import threading
 import time
 from datetime import datetime
 
-from redis.asyncio import BlockingConnectionPool
-from redis.asyncio import Redis as AsyncRedis
-from redis.asyncio.retry import Retry
-from redis.backoff import ExponentialBackoff
 from redis.exceptions import RedisError
 
 from models.errors import EarthSynthError
@@ -28,7 +24,7 @@ from worker.logs import configure_logs, get_logger
 from worker.name_lookup import NameLookup
 from worker.pulse import Pulse
 from worker.reconcile import reconcile
-from worker.redis_client import connect
+from worker.redis_client import connect, connect_async
 from worker.settings import Settings, settings
 from worker.storage import Storage
 from worker.store import Store
@@ -61,7 +57,7 @@ def run_sender(name: str, pulse: Pulse) -> int:
         stopping = asyncio.Event()
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
         queue = DeliveryQueue(
-            _async_redis(config),
+            connect_async(config, patient=True),
             lease_seconds=config.webhook_lease_seconds,
             host_limit=config.webhook_host_concurrency,
             tenant_limit=config.webhook_tenant_concurrency,
@@ -72,19 +68,6 @@ def run_sender(name: str, pulse: Pulse) -> int:
     asyncio.run(deliver())
     _withdraw(config, name)
     return 0
-
-
-def _async_redis(config: Settings) -> AsyncRedis:
-    """A client that rides out a restart of Redis: an answer in hand is better settled late than asked for again."""
-    pool = BlockingConnectionPool.from_url(
-        config.redis_url.get_secret_value(),
-        max_connections=20,
-        timeout=30,
-        socket_connect_timeout=1,
-        socket_timeout=5,
-        retry=Retry(ExponentialBackoff(cap=2, base=0.1), 20),
-    )
-    return AsyncRedis.from_pool(pool)
 
 
 def _announce(config: Settings, name: str, started: datetime) -> None:

@@ -82,7 +82,7 @@ async def refilter_dataset(
 ) -> DatasetView | Response:
     """Chooses the samples again by another policy or other thresholds, from stored scores: no GPU, no new picture."""
     asked = await parse_json(request, FilterSpec)
-    return await once.answer(asked, lambda: run_in_threadpool(_refilter, found, tenant, dataset_id, asked))
+    return await once.answer(asked, lambda: _refilter(found, tenant, dataset_id, asked))
 
 
 @router.post(

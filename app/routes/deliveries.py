@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, Response
-from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
 from app.dependencies import JobId, Resources, id_in_path
@@ -48,4 +47,4 @@ async def redeliver_delivery(
     def again() -> DeliveryView:
         return delivery_view(redeliver(found.intake, found.intake.find(tenant, job_id), delivery_id))
 
-    return await once.answer(None, lambda: run_in_threadpool(again))
+    return await once.answer(None, again)

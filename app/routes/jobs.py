@@ -84,7 +84,7 @@ async def cancel_job(job_id: JobId, found: Resources, tenant: Writes, once: Repe
     def cancel() -> JobView:
         return job_view(found.intake.cancel(tenant, job_id), found.intake.store.redis)
 
-    return await once.answer(None, lambda: run_in_threadpool(cancel))
+    return await once.answer(None, cancel)
 
 
 @router.post(

@@ -6,7 +6,6 @@ from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
-from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
 from app.bodies import parse_upload
@@ -68,8 +67,8 @@ async def create_mask_set(
     """Checks every mask of a zip (or under an import prefix) and keeps them as one set, or says which are wrong."""
     async with parse_upload(request, MaskSetRequest) as (asked, file):
 
-        async def keep() -> CreatedMaskSetView:
-            kept = await run_in_threadpool(keep_mask_set, found.intake, tenant, asked, file)
+        def keep() -> CreatedMaskSetView:
+            kept = keep_mask_set(found.intake, tenant, asked, file)
             response.status_code = 201 if kept.created else 200
             response.headers["Location"] = f"/v1/mask-sets/{kept.record.id}"
             return _created_view(kept)

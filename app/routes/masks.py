@@ -6,7 +6,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import AliasChoices, BeforeValidator, Field, model_validator
-from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
 from app.bodies import from_base64, parse_body
@@ -69,8 +68,8 @@ async def create_mask(
     """Reads a mask file bit for bit, or draws polygons (JSON only); or refuses it and says where and why."""
     asked, file = await parse_body(request, MaskRequest, file="file")
 
-    async def keep() -> MaskView:
-        view, created = await run_in_threadpool(_keep, found, tenant, asked, file)
+    def keep() -> MaskView:
+        view, created = _keep(found, tenant, asked, file)
         response.status_code = 201 if created else 200
         response.headers["Location"] = f"/v1/masks/{view.id}"
         return view

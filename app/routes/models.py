@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
-from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Trains
 from app.bodies import parse_json
@@ -113,7 +112,7 @@ async def rollback_default_model(found: Resources, tenant: Trains, once: Repeats
     def roll_back() -> ModelView:
         return _of(found, tenant, found.registry.rollback_default(tenant))
 
-    return await once.answer(None, lambda: run_in_threadpool(roll_back))
+    return await once.answer(None, roll_back)
 
 
 @router.post("/{name}/default", response_model=ModelView, responses=refusals(400, 404, 409, 422, 500, 503))
@@ -126,7 +125,7 @@ async def set_default_model(
         with _named_in_path():
             return _of(found, tenant, found.registry.set_default(tenant, name))
 
-    return await once.answer(None, lambda: run_in_threadpool(set_it))
+    return await once.answer(None, set_it)
 
 
 @router.post(
@@ -150,7 +149,7 @@ async def promote_model(
             raise
         return _of(found, tenant, card)
 
-    return await once.answer(asked, lambda: run_in_threadpool(promote_it))
+    return await once.answer(asked, promote_it)
 
 
 @router.post("/{name}/rollback", response_model=ModelView, responses=refusals(400, 404, 409, 422, 500, 503))
@@ -163,7 +162,7 @@ async def rollback_model(
         with _named_in_path():
             return _of(found, tenant, found.registry.rollback(tenant, name))
 
-    return await once.answer(None, lambda: run_in_threadpool(roll_back))
+    return await once.answer(None, roll_back)
 
 
 @contextmanager

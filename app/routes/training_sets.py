@@ -7,7 +7,6 @@ from typing import Annotated
 from anyio import to_thread
 from fastapi import APIRouter, Header, Request, Response
 from pydantic import BaseModel, Field
-from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Trains
 from app.bodies import parse_json, parse_upload
@@ -93,8 +92,8 @@ async def create_training_set(
     """
     async with parse_upload(request, TrainingSetRequest) as (asked, file):
 
-        async def keep() -> CreatedTrainingSetView:
-            kept = await run_in_threadpool(keep_training_set, found.intake, tenant, asked, file)
+        def keep() -> CreatedTrainingSetView:
+            kept = keep_training_set(found.intake, tenant, asked, file)
             response.status_code = 201 if kept.created else 200
             response.headers["Location"] = f"/v1/training-sets/{kept.record.id}"
             return _created_view(kept)
@@ -137,7 +136,7 @@ async def preview_composition(
             return Response(made.sheet, media_type="image/png")
         return _preview_view(made, SheetView(**dict(file_view(storage, made.key)), sha256=made.sha256))
 
-    return await once.answer(asked, make)
+    return await once.answer_of(asked, make)
 
 
 def _facts(record: TrainingSetRecord) -> dict[str, object]:

@@ -64,7 +64,7 @@ async def create_webhook(
     The same URL again changes its events and description. Messages follow Standard Webhooks: docs/webhooks.md.
     """
     asked = await parse_json(request, EndpointRequest)
-    return await once.answer(asked, lambda: run_in_threadpool(_register, found, response, tenant, asked))
+    return await once.answer(asked, lambda: _register(found, response, tenant, asked))
 
 
 @router.get("", response_model=EndpointPage, responses=refusals(422, 503))
@@ -87,7 +87,7 @@ async def test_webhook(
 ) -> CallView | Response:
     """Calls the receiver once, now, with a signed message of type `webhook.test`, and says what came back."""
     asked = await parse_json(request, CallRequest)
-    return await once.answer(asked, lambda: _call(found, tenant, asked))
+    return await once.answer_of(asked, lambda: _call(found, tenant, asked))
 
 
 @router.get("/{endpoint_id}", response_model=EndpointView, responses=refusals(404, 422, 503))
@@ -122,7 +122,7 @@ async def rotate_webhook_secret(
     def rotate() -> EndpointWithSecretView:
         return with_secret(change(found.intake.storage, tenant, endpoint_id, rotated))
 
-    return await once.answer(None, lambda: run_in_threadpool(rotate))
+    return await once.answer(None, rotate)
 
 
 @router.post(
@@ -136,7 +136,7 @@ async def enable_webhook(
     def enable() -> EndpointView:
         return endpoint_view(change(found.intake.storage, tenant, endpoint_id, enabled))
 
-    return await once.answer(None, lambda: run_in_threadpool(enable))
+    return await once.answer(None, enable)
 
 
 def _register(

@@ -43,11 +43,46 @@ def test_the_same_file_is_read_once_and_stored_again_when_it_was_deleted(
     assert len(readings) == 1
     assert intake.keep_mask_file("other", file) == record, "another tenant's copy is its own"
     assert storage.exists(mask_key("other", record.id.removeprefix("msk_")))
-    delete_mask(intake, "local", record.id)  # it waits until nobody believes any more that the mask is there
+    delete_mask(intake, "local", record.id)
     assert intake.keep_mask_file("local", file) == record
     assert np.array_equal(read_mask(storage, "local", record.id), ids)
     assert intake.find_mask("local", record.id) == record
     assert Intake(settings, store, storage).keep_mask_file("local", file) == record
+
+
+def test_what_was_seen_is_believed_until_a_mask_of_the_tenant_is_deleted_anywhere(
+    settings: Settings, store: Store, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, elsewhere = Intake(settings, store, storage), Intake(settings, store, storage)
+    ids = road_and_buildings()
+    file, others = png(ids), [png(ids[::-1].copy()), png(ids[:, ::-1].copy())]
+    record = here.keep_mask_file("local", file)
+    doomed = [
+        elsewhere.keep_mask_file(tenant, one) for tenant, one in zip(("local", "zenith"), others, strict=True)
+    ]
+    looks, exists = [], storage.exists
+
+    def counted(key: str) -> bool:
+        looks.append(key)
+        return exists(key)
+
+    monkeypatch.setattr(storage, "exists", counted)
+
+    def looked() -> bool:
+        before = len(looks)
+        assert here.keep_mask_file("local", file) == record
+        return len(looks) > before
+
+    assert [looked(), looked(), looked()] == [True, False, False]
+    delete_mask(elsewhere, "zenith", doomed[1].id)
+    assert not looked(), "another tenant's"
+    delete_mask(elsewhere, "local", doomed[0].id)
+    assert [looked(), looked()] == [True, False]
+    store.redis.flushall()
+    assert [looked(), looked()] == [True, False], "what was told is lost"
+    delete_mask(elsewhere, "local", record.id)
+    assert here.keep_mask_file("local", file) == record
+    assert np.array_equal(read_mask(storage, "local", record.id), ids), "stored anew"
 
 
 def test_what_was_asked_for_longest_ago_goes() -> None:
