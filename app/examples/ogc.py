@@ -141,5 +141,5 @@ EXAMPLES: Mapping[str, Example] = {
         {200: _RESULTS, 204: None},
         codes={404: ("no_such_job", "result_not_ready", "job_dismissed"), 500: _FAILED},
     ),
-    "dismiss_ogc_job": Example({200: _DISMISSED}, codes=_FOUND | {409: ("job_ended",)}),
+    "dismiss_ogc_job": Example({200: _DISMISSED}, codes=_FOUND),
 }

@@ -104,17 +104,17 @@ def find_job(found: AppResources, tenant: str, job_id: str) -> Job:
     return job
 
 
-def status_info(request: Request, job: Job, *, dismissed: bool = False) -> StatusInfo:
-    """The job as it is now; `dismissed`: as it will be in a moment."""
-    status = StatusCode.DISMISSED if dismissed else _STATUS[job.status]
-    links = [link(request, f"/jobs/{job.id}", "self", "this document")]
+def status_info(request: Request, job: Job, *, dismissed: bool = False, deleted: bool = False) -> StatusInfo:
+    """The job as it is now; `dismissed`: as it will be in a moment; `deleted`: as it was, and is no more."""
+    status = StatusCode.DISMISSED if dismissed or deleted else _STATUS[job.status]
+    links = [] if deleted else [link(request, f"/jobs/{job.id}", "self", "this document")]
     if status is StatusCode.SUCCESSFUL:
         links.append(link(request, f"/jobs/{job.id}/results", RESULTS_REL, "results"))
     return StatusInfo(
         jobID=job.id,
         processID=PROCESS_ID,
         status=status,
-        message=_message(job, status),
+        message="It is deleted, with all that it made." if deleted else _message(job, status),
         created=job.created_at,
         started=job.started_at,
         finished=job.finished_at,

@@ -22,6 +22,8 @@ from app.ogc.status import (
 )
 from app.openapi import refusals
 from app.pages import Cursor
+from models.errors import Conflict
+from worker.deletion import delete_job
 
 router = APIRouter(prefix=f"{ROOT}/jobs", tags=["ogc"])
 
@@ -86,9 +88,16 @@ def get_ogc_results(request: Request, job_id: JobId, found: Resources, tenant: R
     "/{job_id}",
     response_model=StatusInfo,
     response_model_exclude_none=True,
-    responses=refusals(404, 409, 410, 422, 503),
+    responses=refusals(404, 410, 422, 503),
 )
 def dismiss_ogc_job(request: Request, job_id: JobId, found: Resources, tenant: Writes) -> StatusInfo:
-    """Dismisses the job: it is canceled, at once while it waits, within one denoising step while it runs."""
-    find_job(found, tenant, job_id)
-    return status_info(request, found.intake.cancel(tenant, job_id), dismissed=True)
+    """Dismisses the job: it is canceled, at once while it waits, within one denoising step while it runs.
+
+    One that has ended by itself is deleted with all that it made; afterwards it is gone (410).
+    """
+    job = find_job(found, tenant, job_id)
+    try:
+        return status_info(request, found.intake.cancel(tenant, job_id), dismissed=True)
+    except Conflict:  # it has ended by itself
+        delete_job(found.intake, tenant, job_id)
+        return status_info(request, job, deleted=True)

@@ -288,7 +288,7 @@ def test_exceptions_have_the_types_of_the_standard(client: httpx.Client) -> None
     assert nowhere.json()["type"] == f"{TYPES}no-such-process"
 
 
-def test_dismissed(client: httpx.Client, ended: dict[str, Any]) -> None:
+def test_dismissed(client: httpx.Client) -> None:
     job_id = execute(client, {"inputs": inputs(num_inference_steps=60, num_images=8)}, **ASYNC).json()[
         "jobID"
     ]
@@ -300,8 +300,20 @@ def test_dismissed(client: httpx.Client, ended: dict[str, Any]) -> None:
     assert client.get(f"/ogc/jobs/{job_id}").json()["status"] == "dismissed"
     gone = client.get(f"/ogc/jobs/{job_id}/results")
     assert (gone.status_code, gone.json()["code"]) == (404, "job_dismissed")
-    refused = client.delete(f"/ogc/jobs/{ended['id']}")
-    assert (refused.status_code, refused.json()["code"]) == (409, "job_ended")
+
+
+def test_a_job_that_has_ended_is_deleted(client: httpx.Client) -> None:
+    job_id = made(client, 1)["id"]
+    listed = [job["jobID"] for job in client.get("/ogc/jobs", params={"limit": 100}).json()["jobs"]]
+    assert job_id in listed
+    answer = client.delete(f"/ogc/jobs/{job_id}")
+    assert answer.status_code == 200
+    assert standard.checked(standard.STATUS_INFO, answer.json())["status"] == "dismissed"
+    for path in (f"/ogc/jobs/{job_id}", f"/ogc/jobs/{job_id}/results", f"/v1/jobs/{job_id}"):
+        assert client.get(path).status_code == 410
+    assert client.delete(f"/ogc/jobs/{job_id}").status_code == 410
+    listed = [job["jobID"] for job in client.get("/ogc/jobs", params={"limit": 100}).json()["jobs"]]
+    assert job_id not in listed
 
 
 def test_who_waits_too_long_gets_the_job(client: httpx.Client) -> None:
