@@ -121,7 +121,9 @@ def from_mask_ids(
             + ", ".join(mask_id[:80] for _, mask_id in absent[:5])
             + (", …" if len(absent) > 5 else ""),
             code="mask_not_found",
-            errors=[FieldError(f"/mask_ids/{place}", "There is no such mask.") for place, _ in absent[:100]],
+            errors=[
+                FieldError(f"/masks/mask_ids/{place}", "There is no such mask.") for place, _ in absent[:100]
+            ],
         )
     with MaskSetDraft() as draft:
         for mask in found:

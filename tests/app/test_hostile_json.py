@@ -326,13 +326,23 @@ def test_a_training_is_refused(guest: Guest, name: str, text: str, code: str) ->
     assert any(letter.isdigit() for letter in answer.json()["detail"]) or text == "NaN", "the bound is said"
 
 
-def test_one_wrong_item_among_many_is_named(guest: Guest) -> None:
-    """J68."""
+@pytest.mark.parametrize(
+    ("wrong", "status", "code"),
+    [
+        (7, 422, "invalid_request"),
+        ("msk_" + "0" * 64, 404, "mask_not_found"),  # as in api.md, whose absent and foreign ids answer 404
+        ("x", 404, "mask_not_found"),
+    ],
+)
+def test_one_wrong_item_among_many_is_named(guest: Guest, wrong: Any, status: int, code: str) -> None:
+    """J68: of 200, the 137th; nothing is started."""
+    before = guest.client.get("/v1/jobs").json()["items"]
     ids: list[Any] = [guest.mask_id] * 200
-    ids[136] = 7
+    ids[136] = wrong
     answer = guest.post("/v1/datasets", json={"masks": {"mask_ids": ids}, "samples_per_mask": 1})
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert [fault["pointer"] for fault in answer.json()["errors"]] == ["/masks/mask_ids/136"]
+    assert guest.client.get("/v1/jobs").json()["items"] == before
 
 
 FORMS: list[tuple[str, str, int, str]] = [

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from pydantic import SecretStr, ValidationError
 from redis import Redis
@@ -60,6 +61,20 @@ def test_requests_of_a_key_are_counted_and_told(settings: Settings, storage: Sto
             nobody = client.get("/v1/jobs")
             assert nobody.status_code == 401
             assert "ratelimit" not in nobody.headers
+
+
+def test_ids_cannot_be_guessed_for_long(settings: Settings, storage: Storage, redis: Redis) -> None:
+    """I65: what is not there counts like what is."""
+    key = create_key(storage, tenant="a", name="k", scopes=[Scope.READ])[0]
+    alphabet = "0123456789abcdefghjkmnpqrstvwxyz"
+    random = np.random.default_rng(0)
+    with limited(settings, rate_limit="20/hour") as client:
+
+        def guess() -> int:
+            job_id = "job_0" + "".join(random.choice(list(alphabet), 25))
+            return client.get(f"/v1/jobs/{job_id}", headers={"Authorization": f"Bearer {key}"}).status_code
+
+        assert [guess() for _ in range(40)] == [404] * 20 + [429] * 20
 
 
 def test_after_retry_after_it_goes_on(settings: Settings, storage: Storage, redis: Redis) -> None:

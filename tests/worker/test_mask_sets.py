@@ -370,7 +370,7 @@ def test_absent_mask_ids_are_named(intake: Intake) -> None:
     with pytest.raises(NotFound, match=f"2 of 3 masks are not there: {absent}, nonsense") as caught:
         from_mask_ids(intake, TENANT, [absent, there, "nonsense"])
     assert caught.value.code == "mask_not_found"
-    assert [fault.pointer for fault in caught.value.errors] == ["/mask_ids/0", "/mask_ids/2"]
+    assert [fault.pointer for fault in caught.value.errors] == ["/masks/mask_ids/0", "/masks/mask_ids/2"]
     with pytest.raises(NotFound):
         from_mask_ids(intake, "other", [there])
     for wrong, code in (([], "mask_missing"), ([there] * 1001, "too_many_masks")):
