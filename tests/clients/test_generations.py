@@ -13,6 +13,8 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+import rasterio
+import tifffile
 from PIL import Image
 
 from deploy.localstack import LocalStack
@@ -61,6 +63,40 @@ def test_pictures_masks_and_labels_are_saved(generation: Generation, tmp_path: P
         written = json.loads(path.with_suffix(".json").read_text())
         assert written["seed"] == sample.seed
         assert "X-Amz" not in path.with_suffix(".json").read_text()
+
+
+def test_what_lies_beside_a_picture_is_saved_too(synth: EarthSynth, tmp_path: Path) -> None:
+    """A mask drawn in the world, whose objects are apart, read back by rasterio."""
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [32, 0], [32, 32], [0, 32], [0, 0]]]}
+    features = [
+        {"type": "Feature", "properties": {"category": "building"}, "geometry": square},
+        {
+            "type": "Feature",
+            "properties": {"category": "building"},
+            "geometry": square | {"coordinates": [[[x + 32, y] for x, y in square["coordinates"][0]]]},
+        },
+    ]
+    mask = synth.masks.create(
+        polygons={"type": "FeatureCollection", "features": features},
+        width=64,
+        height=64,
+        transform=(0.5, 0, 500_000, 0, -0.5, 5_000_000),
+        crs="EPSG:32633",
+        coordinates="pixel",
+    )
+    assert mask.georeference is not None
+    assert (mask.georeference.crs, mask.instances) == ("EPSG:32633", 2)
+    made = synth.generate(mask_id=mask.id, wait=True, **QUICK)
+    (path,) = made.save(tmp_path)
+    (sample,) = made.samples
+    assert sample.georeference == mask.georeference
+    assert {found.suffix for found in tmp_path.iterdir()} == {".png", ".json", ".tif", ".pgw", ".prj", ".xml"}
+    with rasterio.open(path.with_suffix(".tif")) as picture:
+        assert picture.crs.to_epsg() == 32633
+        assert picture.transform[:6] == (0.5, 0, 500_000, 0, -0.5, 5_000_000)
+        assert np.array_equal(np.moveaxis(picture.read(), 0, 2), np.asarray(Image.open(path)))
+    assert np.unique(tifffile.imread(path.with_suffix(".instances.tif"))).tolist() == [0, 1, 2]
+    assert "X-Amz" not in path.with_suffix(".json").read_text()
 
 
 def test_every_way_to_give_a_mask_is_the_same_mask(

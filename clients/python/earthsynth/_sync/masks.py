@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 from earthsynth._answers import parse
 from earthsynth._parts import Progress
@@ -52,19 +52,36 @@ class Masks:
         polygons: Sequence[Mapping[str, Any]] | Mapping[str, Any] | None = None,
         width: int | None = None,
         height: int | None = None,
+        transform: Sequence[float] | None = None,
+        crs: str | int | None = None,
+        coordinates: Literal["pixel", "world"] | None = None,
+        instances: Mapping[int, str | int] | Sequence[Mapping[str, Any]] | None = None,
         extra_body: Mapping[str, Any] | None = None,
         **reading: Unpack[Reading],
     ) -> Mask:
         """Stores a mask, read bit for bit or refused with the pixel that is wrong; equal masks are one.
 
-        `file`: a path, a file's bytes, an open file, a Pillow image or an array; or `polygons` (COCO or GeoJSON, in
-        pixels) drawn on `width` by `height`. Encodings but class ids: say how they are to be read.
+        `file`: a path, a file's bytes, an open file, a Pillow image or an array; or `polygons` (COCO, LabelMe or
+        GeoJSON) drawn on `width` by `height`. Encodings but class ids: say how they are to be read.
+
+        Polygons are in pixels, or with `transform` (a, b, c, d, e, f) and `crs` (EPSG) in the world, whatever
+        `coordinates` says otherwise. With encoding="instance", `instances` says what each object is: its number →
+        category, or COCO's segments_info.
         """
         if (file is None) == (polygons is None):
             raise RequestError("give exactly one of file and polygons")
         if polygons is not None and (width is None or height is None):
             raise RequestError("polygons are drawn on a mask of a width and a height: give both, in pixels")
-        body: dict[str, Any] = {**reading, "polygons": polygons, "width": width, "height": height}
+        body: dict[str, Any] = {
+            **reading,
+            "polygons": polygons,
+            "width": width,
+            "height": height,
+            "transform": None if transform is None else list(transform),
+            "crs": crs,
+            "coordinates": coordinates,
+            "instances": instances,
+        }
         if file is not None:
             body["file"] = in_thread(base64_text, file)
         found = self._client._json(post("/v1/masks", body | {"extra_body": extra_body}))

@@ -3,7 +3,13 @@
 from earthsynth.types.catalogue import (
     Capabilities,
     Category,
+    Features,
+    FilterCapabilities,
+    Limits,
+    MaskCapabilities,
+    ModelCapabilities,
     Ontology,
+    Rate,
     Usage,
     Worker,
 )
@@ -15,6 +21,7 @@ from earthsynth.types.datasets import (
     ExportData,
     ExportFormat,
     GoalTally,
+    RuleTally,
     Selection,
 )
 from earthsynth.types.events import (
@@ -38,7 +45,7 @@ from earthsynth.types.jobs import (
 )
 from earthsynth.types.masks import MaskCategory, MaskData, MaskSet, Refused
 from earthsynth.types.problems import Problem
-from earthsynth.types.records import FileRef, Page, Record
+from earthsynth.types.records import FileRef, Georeference, Page, Record
 from earthsynth.types.requests import (
     Conditions,
     ExportOptions,
@@ -79,9 +86,12 @@ __all__ = [
     "ExportData",
     "ExportFormat",
     "ExportOptions",
+    "Features",
     "FileRef",
     "Filter",
+    "FilterCapabilities",
     "FilterVerdict",
+    "Georeference",
     "Goal",
     "GoalTally",
     "HistoryRow",
@@ -90,11 +100,14 @@ __all__ = [
     "JobKind",
     "JobStatus",
     "Labels",
+    "Limits",
     "LogEvent",
+    "MaskCapabilities",
     "MaskCategory",
     "MaskData",
     "MaskSet",
     "Model",
+    "ModelCapabilities",
     "ModelRef",
     "Ontology",
     "Page",
@@ -102,12 +115,14 @@ __all__ = [
     "Problem",
     "Progress",
     "ProgressEvent",
+    "Rate",
     "Reading",
     "Recipe",
     "Record",
     "Refused",
     "Rendering",
     "ResyncEvent",
+    "RuleTally",
     "RuleVerdict",
     "Sample",
     "SampleEvent",

@@ -25,8 +25,19 @@ ExportFormat = (
 )
 
 
+class RuleTally(Record):
+    """Tries by what the rule said of them."""
+
+    passed: int = 0
+    failed: int = 0
+    unknown: int = 0
+
+
 class CategoryTally(Record):
-    """One category over the samples whose mask holds it: samples asked for and accepted, tries by rule."""
+    """One category over the samples whose mask holds it: samples asked for and accepted, tries by rule.
+
+    `quota`: the accepted samples that would show it, were they shared out by 1/√frequency: a goal for rare ones.
+    """
 
     id: int
     requested: int = 0
@@ -36,6 +47,7 @@ class CategoryTally(Record):
     failed_by_rule: dict[str, int] = {}
     pixels: int = 0
     instances: int = 0
+    quota: int = 0
 
 
 class GoalTally(Record):
@@ -48,12 +60,19 @@ class GoalTally(Record):
 
 
 class DatasetReport(Record):
-    """What R-Filter did to each category, and pixels by class before and after."""
+    """What R-Filter did to each category, and pixels by class before and after.
 
-    rules: dict[str, Any] = {}
+    `same_mask_distance`, between pictures of one mask: low where they are all alike. `pictures_not_kept` counts
+    rejected tries; `unfiltered` are samples that no rule could judge.
+    """
+
+    rules: dict[str, RuleTally] = {}
     categories: dict[str, CategoryTally] = {}
     histogram_before: dict[str, int] = {}
     histogram_after: dict[str, int] = {}
+    same_mask_distance: float | None = None
+    pictures_not_kept: int = 0
+    unfiltered: list[int] = []
     goal: dict[str, GoalTally] | None = None
     warnings: list[str] = []
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from earthsynth.types.records import Record
+from earthsynth.types.records import Georeference, Record
 
 
 class MaskCategory(Record):
@@ -16,7 +16,10 @@ class MaskCategory(Record):
 
 
 class MaskData(Record):
-    """A stored mask; its id is the sha256 of its content, so equal masks have equal ids."""
+    """A stored mask; its id is the sha256 of its content, so equal masks have equal ids.
+
+    `georeference`: where it lies, if it says so. `instances`: how many objects it tells apart, if it does.
+    """
 
     id: str
     width: int
@@ -26,6 +29,8 @@ class MaskData(Record):
     categories: list[MaskCategory] = []
     warnings: list[str] = []
     preview_url: str | None = None
+    georeference: Georeference | None = None
+    instances: int | None = None
 
 
 class Refused(Record):

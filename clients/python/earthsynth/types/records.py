@@ -33,6 +33,20 @@ class FileRef(Record):
         return self.expires_at is not None and self.expires_at <= (now or datetime.now(UTC))
 
 
+class Georeference(Record):
+    """Where pixels lie. `crs`: its EPSG code; None: none, or one that has no code (`has_geokeys`).
+
+    `transform` [a, b, c, d, e, f] takes the corner (column, row) of a pixel to (a·column + b·row + c,
+    d·column + e·row + f); `bounds` are left, bottom, right, top. `nodata` is what the file itself calls no data.
+    """
+
+    crs: str | None = None
+    has_geokeys: bool = False
+    transform: tuple[float, float, float, float, float, float]
+    bounds: tuple[float, float, float, float]
+    nodata: int | None = None
+
+
 class Page(Record, Generic[T]):
     """One page of a list; `next_cursor` is null on the last one."""
 

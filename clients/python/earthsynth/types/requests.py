@@ -91,7 +91,7 @@ class ExportOptions(TypedDict, total=False):
 class Reading(TypedDict, total=False):
     """How mask files are to be read. `category`: what the non-zero value of a binary mask is."""
 
-    encoding: Literal["auto", "class_id", "palette", "color", "binary"]
+    encoding: Literal["auto", "class_id", "palette", "color", "binary", "instance"]
     ontology: str
     category: str
     label_map: Mapping[str, int | str]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from earthsynth.types.records import FileRef, Record
+from earthsynth.types.records import FileRef, Georeference, Record
 
 SampleStatus = Literal["accepted", "exhausted", "failed"] | str
 
@@ -31,13 +31,17 @@ class Segmentation(Record):
 
 
 class Annotation(Record):
-    """One object. `box_xywh` (left, top, width, height) and `area` in pixels."""
+    """One object. `box_xywh` (left, top, width, height) and `area` in pixels.
+
+    `instance_id` is your number of the object, where the mask has instances.
+    """
 
     category: str
     category_id: int
     box_xywh: tuple[float, float, float, float]
     area: float
     segmentation: Segmentation | None = None
+    instance_id: int | None = None
 
 
 class Labels(Record):
@@ -66,7 +70,8 @@ class Sample(Record):
     """`image` is null for an exhausted sample whose picture was not kept.
 
     `mask_sha256` is the sha256 of the file at `mask`. `label` is the mask with 255 where R-Filter says ignore, and
-    the mask itself where it says so nowhere.
+    the mask itself where it says so nowhere. `files`, by name (`geotiff`, `label_geotiff`, `instances` …), are there
+    for masks that say where they lie or which objects are apart.
     """
 
     index: int
@@ -85,5 +90,7 @@ class Sample(Record):
     init_image_sha256: str | None = None
     try_number: int = 0
     attempt: int = 1
+    georeference: Georeference | None = None
+    files: dict[str, FileRef] = {}
     custom_id: str | None = None
     metadata: dict[str, str] = {}
