@@ -36,7 +36,9 @@ DEEP = {
     "EARTHSYNTH_MAX_TENANT_QUEUE_DEPTH": "1000000",
     "EARTHSYNTH_LOG_LEVEL": "WARNING",
 }
-WARM_UP = 200  # requests before those that count: as many as there are masks, so that each has been read once
+WARM_ROUNDS = (
+    8  # of all masks before the requests that count: then each process has read all, but for one in 128
+)
 SHED = (429, 503)
 
 
@@ -154,12 +156,12 @@ def main() -> None:
     parser.add_argument("--keys", action="store_true", help="each request has an Idempotency-Key of its own")
     asked = parser.parse_args()
     with stack(processes=asked.processes, drain=asked.drain) as (running, workers):
-        count = int(asked.rate * asked.seconds)
-        due = requests(running, count + WARM_UP, masks=asked.masks or count + WARM_UP)
+        count, first = int(asked.rate * asked.seconds), WARM_ROUNDS * (asked.masks or 25)
+        due = requests(running, count + first, masks=asked.masks or count + first)
         if asked.keys:
             due = [with_key(request) for request in due]
-        measure(running, workers, due[:WARM_UP], rate=50)
-        base = measure(running, workers, due[WARM_UP:], asked.rate)
+        measure(running, workers, due[:first], rate=min(asked.rate, 100))
+        base = measure(running, workers, due[first:], asked.rate)
         print(f"{asked.rate:.0f}/s for {asked.seconds:.0f} s: {base}", flush=True)
         peak, runs = base.accepted, [base]
         for rate in asked.peak:
