@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request, Response
+from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from app.auth import Reads, Writes
@@ -14,6 +14,7 @@ from app.dependencies import AppResources, Resources, id_in_path
 from app.generating import accept_generation
 from app.idempotency import Repeats
 from app.ogc.execution import ExecuteRequest, check_formats, generation_request, pointing_into_inputs
+from app.ogc.formats import only_json
 from app.ogc.links import CONFORMANCE, PROCESS_ID, ROOT, Conformance, LandingPage, landing_page, url
 from app.ogc.process import Process, ProcessList, check_process, description, process_list
 from app.ogc.results import KINDS, RESULT_ANSWERS, keep_wanted, results
@@ -23,7 +24,7 @@ from app.waiting import MAX_WAIT_SECONDS, preference, wait_for_end
 from worker.jobs import Job
 from worker.specs import GenerationRequest
 
-router = APIRouter(prefix=ROOT, tags=["ogc"])
+router = APIRouter(prefix=ROOT, tags=["ogc"], dependencies=[Depends(only_json)])
 
 ProcessId = Annotated[str, id_in_path("earthsynth", re.compile(PROCESS_ID))]
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from app.auth import Reads, Writes
 from app.dependencies import JobId, Resources
+from app.ogc.formats import only_json
 from app.ogc.links import PROCESS_ID, ROOT
 from app.ogc.results import RESULT_ANSWERS, results
 from app.ogc.status import (
@@ -25,7 +26,7 @@ from app.pages import Cursor
 from models.errors import Conflict
 from worker.deletion import delete_job
 
-router = APIRouter(prefix=f"{ROOT}/jobs", tags=["ogc"])
+router = APIRouter(prefix=f"{ROOT}/jobs", tags=["ogc"], dependencies=[Depends(only_json)])
 
 _WHEN = "when it was created: a time, or an interval a/b, ../b, a/.."
 Seconds = Annotated[int | None, Query(ge=0, le=1_000_000_000, description="of its run, in seconds")]

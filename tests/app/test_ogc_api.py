@@ -80,6 +80,25 @@ def test_the_landing_page_leads_everywhere(client: httpx.Client) -> None:
     assert client.get("/ogc").json() == page
 
 
+def test_documents_are_json_whoever_asks_by_f(client: httpx.Client, ended: dict[str, Any]) -> None:
+    job = f"/ogc/jobs/{ended['id']}"
+    for path in (
+        "/ogc/",
+        "/ogc/conformance",
+        "/ogc/processes",
+        "/ogc/processes/earthsynth",
+        "/ogc/jobs",
+        job,
+    ):
+        asked, plain = client.get(path, params={"f": "json"}), client.get(path)
+        assert asked.status_code == 200
+        assert asked.headers["content-type"] == "application/json"
+        assert asked.json().keys() == plain.json().keys()
+        refused = client.get(path, params={"f": "html"})
+        assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/f")
+    assert client.get("/v1/jobs", params={"f": "json"}).status_code == 422, "elsewhere it is no parameter"
+
+
 def test_conformance_claims_what_is_met(client: httpx.Client) -> None:
     classes = standard.checked(standard.CONFORMANCE, client.get("/ogc/conformance").json())["conformsTo"]
     ours = {name.rpartition("/")[2] for name in classes if "ogcapi-processes-1/1.0/conf/" in name}
