@@ -25,8 +25,8 @@ from worker.jobs import (
 from worker.known_masks import KnownMasks, last_deletion
 from worker.layout import JOB_ID
 from worker.mask_records import MaskCategory, MaskRecord, read_mask
-from worker.queue import make_known, queue_of, withdraw
-from worker.redis_client import reachable
+from worker.queue import enqueuing, queue_of, withdraw
+from worker.redis_client import call_all, reachable
 from worker.redis_keys import cancel_key
 from worker.remembered import Remembered
 from worker.results import adopt, end, read_request, read_result, store_request
@@ -114,8 +114,14 @@ class Intake:
         )
         with one_of_the_open(self.settings, self.store, job):
             job = store_request(self.storage, job)
-        make_known(self.store, job)
+        self._make_known(job)
         return job
+
+    def _make_known(self, job: Job) -> None:
+        """Records the job and queues it, each once, in one round trip."""
+        redis = self.store.redis
+        with reachable():
+            call_all(redis, self.store.creation(job), enqueuing(redis, job))
 
     def check_webhook(self, tenant: str, webhook: WebhookRequest | None) -> None:
         """Raises InvalidInput for one that may not be called; stores nothing."""
@@ -183,7 +189,7 @@ class Intake:
         requested = read_request(self.storage, tenant, job_id)
         if requested is None:
             raise absent
-        make_known(self.store, requested)
+        self._make_known(requested)
         return self.store.load(job_id) or requested
 
     def cancel(self, tenant: str, job_id: str) -> Job:

@@ -22,7 +22,6 @@ from rq.utils import now as rq_now
 from worker import turns
 from worker.jobs import Job, JobKind
 from worker.redis_client import ScriptCall, call_all, reachable
-from worker.store import Store
 
 QUEUE_NAME = "generation"
 TRAINING_QUEUE = "training"  # of its own, so that a training of hours keeps no picture waiting
@@ -61,10 +60,9 @@ def enqueue(redis: Redis, job: Job) -> bool:
     return enqueue_entry(redis, job, job.id, TASKS[job.kind])
 
 
-def make_known(store: Store, job: Job) -> None:
-    """Records the job and queues it, each once."""
-    with reachable():
-        call_all(store.redis, store.creation(job), _addition(store.redis, job, job.id, TASKS[job.kind]))
+def enqueuing(redis: Redis, job: Job) -> ScriptCall:
+    """What `enqueue` calls."""
+    return _addition(redis, job, job.id, TASKS[job.kind])
 
 
 def enqueue_entry(redis: Redis, job: Job, entry_id: str, task: str, *, first: bool = False) -> bool:

@@ -36,9 +36,7 @@ DEEP = {
     "EARTHSYNTH_MAX_TENANT_QUEUE_DEPTH": "1000000",
     "EARTHSYNTH_LOG_LEVEL": "WARNING",
 }
-WARM_ROUNDS = (
-    8  # of all masks before the requests that count: then each process has read all, but for one in 128
-)
+WARM_ROUNDS = 8  # of all masks before what counts: then each of two processes has read all but one in 128
 SHED = (429, 503)
 
 

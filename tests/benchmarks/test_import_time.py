@@ -17,14 +17,14 @@ REPEATS = 5
 @pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_the_api_imports_quickly(tmp_path: Path) -> None:
-    """About 230 pydantic models and 60 routes are built: at most one and a half times what the libraries cost."""
+    """With its 230 pydantic models, its 60 routes and all that they need: at most twice the libraries alone."""
     ratios = []
     for _ in range(REPEATS + 1):  # the first writes the bytecode
         libraries, whole = (_seconds_to_import(modules, tmp_path) for modules in (LARGE, "app.main"))
         ratios.append(whole / libraries)
     best = min(ratios[1:])
     print(f"app.main / libraries: {best:.2f} at best, {max(ratios[1:]):.2f} at worst of {REPEATS}")
-    assert best < 2.5
+    assert best < 2
 
 
 def _seconds_to_import(modules: str, bytecode: Path) -> float:

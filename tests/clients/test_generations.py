@@ -229,6 +229,15 @@ def test_what_the_service_knows(synth: EarthSynth) -> None:
     assert synth.request("GET", "/v1/models/nano")["name"] == "nano"
 
 
+def test_the_limits_of_the_service_are_told(synth: EarthSynth) -> None:
+    found = synth.capabilities()
+    assert found.limits.upload_bytes == 32 * 2**20
+    assert found.features.webhooks
+    assert not found.features.auth_required
+    assert found.models.default in found.models.shipped
+    assert {"instance", "class_id"} <= {*found.masks.encodings}
+
+
 def test_the_same_without_blocking(service: LocalStack, tmp_path: Path) -> None:
     async def run() -> None:
         async with (

@@ -111,12 +111,3 @@ def test_one_key_makes_one_endpoint_and_a_job_names_its_own(service: LocalStack)
                     await job.reload()
 
     asyncio.run(run())
-
-
-def test_the_limits_of_the_service_are_told(synth: EarthSynth) -> None:
-    found = synth.capabilities()
-    assert found.limits.upload_bytes == 32 * 2**20
-    assert found.features.webhooks
-    assert not found.features.auth_required
-    assert found.models.default in found.models.shipped
-    assert {"instance", "class_id"} <= {*found.masks.encodings}

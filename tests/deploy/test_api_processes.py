@@ -41,7 +41,7 @@ def test_they_share_the_port_and_each_that_dies_is_replaced(servers: LocalStack)
             return found[0] if found and found[0].num_threads() > 1 else None
 
         until(answers, seconds=30)
-        helper = until(second, seconds=60)
+        helper = until(second, seconds=30)
         helper.kill()
         successor = until(
             lambda: found if (found := second()) and found.pid != helper.pid else None, seconds=30

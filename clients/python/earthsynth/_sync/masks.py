@@ -64,7 +64,7 @@ class Masks:
         `file`: a path, a file's bytes, an open file, a Pillow image or an array; or `polygons` (COCO, LabelMe or
         GeoJSON) drawn on `width` by `height`. Encodings but class ids: say how they are to be read.
 
-        Polygons are in pixels, or with `transform` (a, b, c, d, e, f) and `crs` (EPSG) in the world, whatever
+        Polygons are in pixels, or with `transform` (a, b, c, d, e, f) and `crs` (EPSG) in the world, unless
         `coordinates` says otherwise. With encoding="instance", `instances` says what each object is: its number →
         category, or COCO's segments_info.
         """

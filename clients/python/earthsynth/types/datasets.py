@@ -62,8 +62,8 @@ class GoalTally(Record):
 class DatasetReport(Record):
     """What R-Filter did to each category, and pixels by class before and after.
 
-    `same_mask_distance`, between pictures of one mask: low where they are all alike. `pictures_not_kept` counts
-    rejected tries; `unfiltered` are samples that no rule could judge.
+    `same_mask_distance`: mean distance of the hashes of accepted pictures of one mask, bits of 64.
+    `pictures_not_kept` counts tries whose picture is gone; `unfiltered`: the random sample that no rule has chosen.
     """
 
     rules: dict[str, RuleTally] = {}
