@@ -56,16 +56,18 @@ def run_api(settings: Settings, *, descriptor: int | None = None) -> None:
     sys.setswitchinterval(_SWITCH_SECONDS)
     gc.freeze()  # what was imported stays: the collector would go through all of it while requests wait
     try:
+        listening: socket.socket | None = None
         if descriptor is not None:
-            server.run([socket.socket(fileno=descriptor)])
+            listening = socket.socket(fileno=descriptor)
         elif settings.api_processes > 1:
             listening = server.config.bind_socket()
+        if listening is not None and settings.api_processes > 1:
             # uvicorn raises SIGTERM again once it has stopped, which would end this process before its helpers
             signal.signal(signal.SIGTERM, lambda _number, _frame: None)
             with helped_by(settings.api_processes - 1, listening):
                 server.run([listening])
         else:
-            server.run()
+            server.run(None if listening is None else [listening])
     except KeyboardInterrupt:  # uvicorn raises the signal again once it has stopped
         return
     if not server.started:

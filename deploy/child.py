@@ -19,10 +19,17 @@ class Child:
     """A program that is running, has ended, or was never started.
 
     Its own session keeps a terminal's Ctrl-C away: the stack decides the order in which its parts stop.
+    `descriptors` are the caller's open files that it gets as well, under the same numbers, at every start.
     """
 
     def __init__(
-        self, name: str, argv: Sequence[str], env: Mapping[str, str], log: Path, stop_seconds: float
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        log: Path,
+        stop_seconds: float,
+        descriptors: Sequence[int] = (),
     ) -> None:
         self.name = name
         self.log = log
@@ -32,6 +39,7 @@ class Child:
         self.failures = 0
         self._argv = list(argv)
         self._env = dict(env)
+        self._descriptors = tuple(descriptors)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -56,6 +64,7 @@ class Child:
             self._process = subprocess.Popen(
                 shim + self._argv,
                 env=self._env,
+                pass_fds=self._descriptors,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,

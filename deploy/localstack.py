@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import socket
 import sys
 import threading
 import time
@@ -66,6 +68,7 @@ class LocalStack:
         self._worker_seconds = worker_seconds
         self._report = report
         self._data: StackData | None = None
+        self._api_socket: socket.socket | None = None
         self._children: dict[str, Child] = {}
         self._closing = threading.Event()
         self._monitor = threading.Thread(target=self._restart_the_dead, name="stack-monitor", daemon=True)
@@ -122,7 +125,7 @@ class LocalStack:
     def __enter__(self) -> Self:
         try:
             self._data = StackData(self.path)
-            self._choose_api_port()
+            self._listen_for_the_api()
             self._start_servers()
             self._start_api_and_workers()
         except BaseException:
@@ -144,6 +147,8 @@ class LocalStack:
         has_s3 = "s3" in self._children
         self._stop_group([name for name in self._children if name.startswith(_WORKING)])
         self._stop_group(["api"])
+        if self._api_socket is not None:
+            self._api_socket.close()
         self._stop_group(["s3", "redis"])
         if has_s3:
             seaweedfs.remove_sockets(self.data.keys.s3_ports)
@@ -151,15 +156,19 @@ class LocalStack:
         if self._data is not None:
             self._data.close()
 
-    def _choose_api_port(self) -> None:
+    def _listen_for_the_api(self) -> None:
+        """The API's socket stays this process's: nobody takes its port, and who calls while it restarts waits."""
         if "api" not in self._parts:
             return
-        if self.api_port == 0:
-            self.api_port = ports.choose(1)[0]
-        elif not ports.is_free(self.api_port):
+        try:
+            self._api_socket = ports.listen(self.api_port)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
             raise StackError(
                 f"port {self.api_port} is in use; stop what listens there, or choose another port"
-            )
+            ) from error
+        self.api_port = self._api_socket.getsockname()[1]
 
     def _start_servers(self) -> None:
         """Start Redis and S3; if another process takes a chosen port before its server does, try others."""
@@ -211,8 +220,10 @@ class LocalStack:
         }
         env = ours | self._inherited() | self.environment
         command = [sys.executable, "-m", "deploy.cli"]
-        if "api" in self._parts:
-            self._start(self._child("api", [*command, "serve"], env, stop_seconds=4))
+        if self._api_socket is not None:
+            descriptor = self._api_socket.fileno()
+            serve = [*command, "serve", "--socket", str(descriptor)]
+            self._start(self._child("api", serve, env, stop_seconds=4, descriptors=[descriptor]))
         for number in range(1, self._workers + 1):
             self._start(
                 self._child(f"worker-{number}", [*command, "work"], env, stop_seconds=_DRAIN_SECONDS + 3)
@@ -231,8 +242,16 @@ class LocalStack:
                 "worker-1", lambda: readiness.a_worker_is_settled(self.api_url, began), self._worker_seconds
             )
 
-    def _child(self, name: str, argv: Sequence[str], env: Mapping[str, str], *, stop_seconds: float) -> Child:
-        return Child(name, argv, env, self.data.path / "logs" / f"{name}.log", stop_seconds)
+    def _child(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        *,
+        stop_seconds: float,
+        descriptors: Sequence[int] = (),
+    ) -> Child:
+        return Child(name, argv, env, self.data.path / "logs" / f"{name}.log", stop_seconds, descriptors)
 
     def _start(self, child: Child) -> None:
         self._children[child.name] = child

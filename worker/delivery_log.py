@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from models.errors import Conflict, NotFound
-from worker.deliveries import Delivery, delivery_id
-from worker.delivery_outcomes import outcomes
-from worker.delivery_queue import plan, plan_at_once, waiting
+from worker.deliveries import Delivery, DeliveryStatus, delivery_id
+from worker.delivery_outcomes import keep_outcome, outcomes
+from worker.delivery_queue import plan_again, plan_at_once, waiting
 from worker.intake import Intake
 from worker.jobs import Job
 from worker.redis_client import reachable
@@ -17,9 +17,12 @@ def deliveries_of_job(intake: Intake, job: Job) -> list[Delivery]:
     if not job.webhooks:
         return []
     expected = [delivery_id(job.id, event, one.endpoint_id) for one in job.webhooks for event in one.events]
+    with reachable():  # before storage is read: a delivery that ends meanwhile goes from here to there
+        held = waiting(intake.store.redis, expected)
     found = {one.id: one for one in outcomes(intake.storage, job.tenant, job.id)}
-    with reachable():
-        found |= {one.id: one for one in waiting(intake.store.redis, expected)}
+    for one in held:
+        if one.id not in found or found[one.id].number < one.number:
+            found[one.id] = one
     return sorted(found.values(), key=lambda one: (one.created_at, one.id), reverse=True)
 
 
@@ -28,17 +31,22 @@ def redeliver(intake: Intake, job: Job, wanted: str) -> Delivery:
 
     Raises NotFound (delivery_not_found); Conflict (webhook_disabled, webhook_deleted).
     """
-    known = next((one for one in deliveries_of_job(intake, job) if one.id == wanted), None)
-    if known is None:
-        raise NotFound("There is no such delivery.", code="delivery_not_found")
-    _check_endpoint(intake, known)
     redis = intake.store.redis
-    with reachable():
-        if plan_at_once(redis, known.id):
-            return known
-        again = known.again()
-        plan(redis, [again])
-    return again
+    while True:
+        known = next((one for one in deliveries_of_job(intake, job) if one.id == wanted), None)
+        if known is None:
+            raise NotFound("There is no such delivery.", code="delivery_not_found")
+        _check_endpoint(intake, known)
+        if known.status is not DeliveryStatus.PENDING:
+            keep_outcome(intake.storage, known)  # its sender may be about to
+            again = known.again()
+            with reachable():
+                plan_again(redis, again)
+            return again
+        with reachable():
+            if plan_at_once(redis, known.id):
+                return known
+        # it has ended since it was read
 
 
 def _check_endpoint(intake: Intake, delivery: Delivery) -> None:

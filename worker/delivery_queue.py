@@ -36,18 +36,35 @@ local function plan(text)
   end
 end
 """
-_PLAN = PLAN + "\nplan(ARGV[1])"
 _AT_ONCE = (
     _NOW
     + """
--- ARGV: id, doc -> 1 when the delivery waits and is due now; what is under way stays so
-local lane = redis.call('HGET', 'es:hook:' .. ARGV[1], 'lane')
-if not lane then return 0 end
+-- ARGV: id -> 1 when the delivery waits and is due now, or is under way; 0 when it has ended
+local doc, lane = unpack(redis.call('HMGET', 'es:hook:' .. ARGV[1], 'doc', 'lane'))
+if not doc or cjson.decode(doc)['status'] ~= 'pending' then return 0 end
 if not redis.call('HGET', 'es:hook:' .. ARGV[1], 'taken') then
   redis.call('ZADD', 'es:hooks:lane:' .. lane, now, ARGV[1])
   redis.call('ZADD', 'es:hooks:lanes', 'LT', now, lane)
 end
 return 1
+"""
+)
+_AGAIN = (
+    _NOW
+    + """
+-- ARGV: id, doc, lane, number -> nothing. Lets an ended delivery wait again, and takes it from a sender that has
+-- yet to drop it: the token is above all those before. One that was asked for as often already stays as it is.
+local hook = 'es:hook:' .. ARGV[1]
+local known = redis.call('HGET', hook, 'doc')
+if known and cjson.decode(known)['number'] >= tonumber(ARGV[4]) then return end
+local tenant, host = string.match(ARGV[3], '^(.*) (%S+)$')
+redis.call('ZREM', 'es:hooks:host:' .. host, ARGV[1])
+redis.call('ZREM', 'es:hooks:tenant:' .. tenant, ARGV[1])
+redis.call('HINCRBY', hook, 'token', tonumber(ARGV[4]) * 1000000)
+redis.call('HDEL', hook, 'taken')
+redis.call('HSET', hook, 'doc', ARGV[2], 'lane', ARGV[3])
+redis.call('ZADD', 'es:hooks:lane:' .. ARGV[3], now, ARGV[1])
+redis.call('ZADD', 'es:hooks:lanes', 'LT', now, ARGV[3])
 """
 )
 _TAKE = (
@@ -136,13 +153,14 @@ def planned(deliveries: Sequence[Delivery]) -> str:
     return to_json(docs).decode()
 
 
-def plan(redis: Redis, deliveries: Sequence[Delivery]) -> None:
-    """Lets deliveries wait that are not there yet. Raises RedisError."""
-    redis.register_script(_PLAN)(keys=[], args=[planned(deliveries)])
+def plan_again(redis: Redis, delivery: Delivery) -> None:
+    """Lets a delivery that has ended, and whose outcome is in storage, be told once more. Raises RedisError."""
+    args: list[str | int] = [delivery.id, delivery.model_dump_json(), delivery.lane, delivery.number]
+    redis.register_script(_AGAIN)(keys=[], args=args)
 
 
 def plan_at_once(redis: Redis, delivery_id: str) -> bool:
-    """Makes a waiting delivery due now; False when none of that id waits. Raises RedisError."""
+    """Makes a waiting delivery due now; False when none of that id waits or is under way. Raises RedisError."""
     return bool(redis.register_script(_AT_ONCE)(keys=[], args=[delivery_id]))
 
 

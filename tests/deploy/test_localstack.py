@@ -11,11 +11,13 @@ import sys
 from pathlib import Path
 
 import boto3
+import httpx
 import psutil
 import pytest
 import redis
 from botocore.config import Config
 
+from deploy import ports
 from deploy.localstack import LocalStack
 from deploy.stack_error import StackError
 from tests.waiting import until
@@ -155,3 +157,27 @@ def test_a_port_in_use_is_refused_before_anything_starts(tmp_path: Path) -> None
         with pytest.raises(StackError, match=f"port {port} is in use"):
             LocalStack(tmp_path, port=port).__enter__()
     assert not list((tmp_path / "logs").iterdir())
+
+
+def test_who_calls_while_the_api_restarts_waits_and_nobody_else_gets_its_port(tmp_path: Path) -> None:
+    with LocalStack(tmp_path, parts=SERVERS | {"api"}, workers=0) as stack:
+        killed = stack.pids["api"]
+        os.kill(killed, signal.SIGKILL)
+        assert not ports.is_free(stack.api_port)
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            assert client.get(f"{stack.api_url}/livez").status_code == 200
+        assert stack.pids["api"] != killed
+        port = stack.api_port
+    assert ports.is_free(port), "a stopped stack gives it back"
+
+
+def test_a_free_port_is_found_and_held() -> None:
+    with ports.listen() as one, ports.listen() as other:
+        taken = [held.getsockname()[1] for held in (one, other)]
+        assert len(set(taken)) == 2
+        assert set(taken) <= set(ports.CHOICE)
+        with pytest.raises(OSError, match="in use"):
+            ports.listen(taken[0])
+        with socket.create_connection(("127.0.0.1", taken[1]), timeout=5):
+            pass
+    ports.listen(taken[0]).close()

@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -17,12 +18,14 @@ from models.errors import Conflict
 from tests.receivers import Call, answer, receiver
 from tests.waiting import until
 from tests.worker.sending import accepted, finished, open_settings, queue_of, sender, started
+from worker import delivery_log
 from worker.deliveries import Delivery, DeliveryStatus, Fault, delivery_id, webhook_id
 from worker.delivery_log import deliveries_of_job, redeliver
-from worker.delivery_outcomes import outcomes
+from worker.delivery_outcomes import keep_outcome, outcomes
 from worker.delivery_queue import Taken
 from worker.intake import Intake
 from worker.jobs import Job, JobKind, JobStatus, now
+from worker.layout import deliveries_prefix
 from worker.reconcile import reconcile
 from worker.results import Result, result_key
 from worker.settings import Settings
@@ -334,6 +337,59 @@ def test_a_sender_that_dies_before_the_outcome_is_kept_does_not_call_twice(
             (one,) = wait_for(storage, 1, job)
     assert one.status is DeliveryStatus.DELIVERED
     assert found.calls == []
+
+
+@pytest.mark.parametrize("last_read", ["waiting", "outcomes"])
+def test_a_delivery_that_ends_while_it_is_listed_is_listed_all_the_same(
+    config: Settings,
+    redis: Redis,
+    store: Store,
+    storage: Storage,
+    monkeypatch: pytest.MonkeyPatch,
+    last_read: str,
+) -> None:
+    """It goes from Redis to storage right after one of the two was read."""
+    job = started(store, accepted(store, storage, "http://127.0.0.1:9/"))
+    taken = take_and_die(config, noting=True)
+    read: Any = getattr(delivery_log, last_read)
+
+    def read_and_end(*args: Any) -> list[Delivery]:
+        found = list(read(*args))
+        settle(config, storage, taken)
+        return found
+
+    monkeypatch.setattr(delivery_log, last_read, read_and_end)
+    (one,) = deliveries_of_job(Intake(config, store, storage), job)
+    assert (one.id, one.status) == (taken.delivery.id, DeliveryStatus.DELIVERED)
+    assert not redis.exists(f"es:hook:{one.id}")
+
+
+def settle(config: Settings, storage: Storage, taken: Taken) -> bool:
+    """What a sender does when a delivery has arrived; False when the lease was lost."""
+    keep_outcome(storage, taken.delivery.ended(DeliveryStatus.DELIVERED))
+
+    async def drop() -> bool:
+        async with AsyncRedis.from_url(config.redis_url.get_secret_value()) as other:
+            return await queue_of(config, other).drop(taken)
+
+    return asyncio.run(drop())
+
+
+def test_what_has_just_arrived_is_told_again_although_its_sender_still_holds_it(
+    config: Settings, redis: Redis, store: Store, storage: Storage
+) -> None:
+    intake = Intake(config, store, storage)
+    with receiver(answer(200)) as found:
+        job = started(store, accepted(store, storage, found.url))
+        taken = take_and_die(config, noting=True)
+        asked = [redeliver(intake, job, taken.delivery.id) for _ in range(2)]
+        assert {(one.number, one.status) for one in asked} == {(1, DeliveryStatus.PENDING)}
+        assert not settle(config, storage, taken), "it is another delivery's lease now"
+        with sender(config, storage):
+            until(lambda: any(one.number == 1 for one in ended_deliveries(storage, job)))
+    assert [call.webhook_id for call in found.calls] == [taken.delivery.webhook_id]
+    keys = list(storage.keys(deliveries_prefix(job.tenant, job.id)))
+    assert [key[-9:] for key in keys] == ["0000.json", "0001.json"], "how it ended before is kept"
 
 
 def test_u79_one_slow_host_holds_nobody_else_up(
