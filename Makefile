@@ -59,7 +59,7 @@ docs: $(STAMP) ## Make docs/api.md and the README's table of settings anew
 	@$(BIN)/python -m deploy.settings_table README.md
 
 chaos: $(STAMP) ## Run the tests that kill, stop and starve the parts
-	@$(BIN)/python -m pytest -q -m slow tests/chaos
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile -m slow tests/chaos
 
 contract: $(STAMP) ## Check the running service against its published document: CONTRACT_SECONDS=600
 	@CONTRACT_SECONDS=$(CONTRACT_SECONDS) $(BIN)/python -m pytest -q -m slow tests/contract

@@ -29,6 +29,7 @@ FORM = {
     "width": "128",
     "height": "128",
 }
+pytestmark = [pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +98,6 @@ def test_a_worker_that_makes_no_progress_is_killed(stack: LocalStack, client: ht
     check_whole(Storage(settings_of(stack)), job, pictures=2)
 
 
-@pytest.mark.slow
 def test_a_frozen_machine_that_comes_back_writes_nothing(stack: LocalStack, client: httpx.Client) -> None:
     """Worker and supervisor stand still beyond the lease: another worker ends the job, the zombie drops its own."""
     job_id = submit_and_reach(client, step=2)
@@ -115,7 +115,6 @@ def test_a_frozen_machine_that_comes_back_writes_nothing(stack: LocalStack, clie
         check_whole(Storage(settings_of(stack)), job, pictures=2)
 
 
-@pytest.mark.slow
 def test_a_killed_api_and_a_killed_redis_lose_nothing(stack: LocalStack, client: httpx.Client) -> None:
     job_id = submit_and_reach(client, step=2)
     for part in ("api", "redis"):
@@ -125,7 +124,6 @@ def test_a_killed_api_and_a_killed_redis_lose_nothing(stack: LocalStack, client:
     check_whole(Storage(settings_of(stack)), job, pictures=2)
 
 
-@pytest.mark.slow
 def test_a_redis_that_forgets_everything_loses_no_job(stack: LocalStack, client: httpx.Client) -> None:
     jobs = [client.post("/v1/generations", files=FILE, data=FORM).json()["id"] for _ in range(3)]
     time.sleep(2)
@@ -135,14 +133,12 @@ def test_a_redis_that_forgets_everything_loses_no_job(stack: LocalStack, client:
         check_whole(Storage(settings_of(stack)), wait_for(client, job_id), pictures=2)
 
 
-@pytest.mark.slow
 def test_a_killed_storage_only_delays(stack: LocalStack, client: httpx.Client) -> None:
     job_id = submit_and_reach(client, step=5)
     os.kill(stack.pids["s3"], signal.SIGKILL)
     check_whole(Storage(settings_of(stack)), wait_for(client, job_id), pictures=2)
 
 
-@pytest.mark.slow
 def test_an_absent_redis_is_said_at_once(stack: LocalStack, client: httpx.Client) -> None:
     client.post("/v1/generations", params={"wait": 60}, files=FILE, data=FORM)
     os.kill(stack.pids["redis"], signal.SIGKILL)
