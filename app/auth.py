@@ -105,3 +105,4 @@ def _names(scopes: frozenset[Scope]) -> str:
 Reads = Annotated[str, Depends(_allowed(Scope.READ))]
 Writes = Annotated[str, Depends(_allowed(Scope.WRITE))]
 Trains = Annotated[str, Depends(_allowed(Scope.TRAIN))]
+Operates = Annotated[str, Depends(_allowed(Scope.ADMIN))]

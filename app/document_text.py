@@ -33,7 +33,7 @@ TAGS: Mapping[str, str] = {
     "usage": "What jobs have used.",
     "catalogue": "What masks may hold, and what this service takes and makes.",
     "workers": "Who does the work.",
-    "health": "Whether the service is alive, and ready.",
+    "health": "Whether the service is alive and ready, and how it does.",
     "ogc": "The same jobs as OGC API Processes, Part 1: Core 1.0.",
 }
 

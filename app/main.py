@@ -30,6 +30,7 @@ from app.routes import (
     jobs,
     mask_sets,
     masks,
+    metrics,
     models,
     ogc,
     ogc_jobs,
@@ -129,6 +130,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
     )
     for module in (
         health,
+        metrics,
         capabilities,
         catalog,
         models,

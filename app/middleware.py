@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.body_limit import BodyLimit, BodyLimits
 from app.hosts import HostCheck, HostNames
+from app.metrics import CountedRequests
 from app.shedding import Door
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -62,4 +63,5 @@ def install(
     )
     app.add_middleware(
         Door, limit=max_concurrent_requests, waiting=max_waiting_requests
-    )  # outside all others
+    )  # outside all that cost something
+    app.add_middleware(CountedRequests)

@@ -14,6 +14,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
+from app.metrics import count_refusal
 from models import errors
 from models.errors import EarthSynthError, FieldError
 from worker.logs import get_logger
@@ -122,6 +123,8 @@ def problem_of(error: EarthSynthError, instance: str) -> Problem:
 
 
 def answer(found: Problem, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """The document as an answer, which is counted."""
+    count_refusal(found.code)
     return JSONResponse(
         found.model_dump(),
         status_code=found.status,

@@ -21,6 +21,7 @@ from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.metrics import count_refusal
 from app.problems import problem_of
 from models.errors import Overloaded
 
@@ -173,6 +174,7 @@ class _Refusal:
         ]
 
     async def send(self, scope: Scope, send: Send) -> None:
+        count_refusal("overloaded")
         given = dict(scope["headers"])
         request_id: bytes = given.get(b"x-request-id", b"")
         if not _REQUEST_ID.fullmatch(request_id):

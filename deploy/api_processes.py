@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,24 @@ def helped_by(processes: int, listening: socket.socket) -> Iterator[None]:
     finally:
         closing.set()
         thread.join()
+
+
+@contextmanager
+def common_metrics(processes: int) -> Iterator[None]:
+    """Inside, what several processes count lies where each of them reads all of it, see `app/metrics.py`.
+
+    To be entered before anything imports prometheus_client, which looks for the folder then.
+    """
+    name = "PROMETHEUS_MULTIPROC_DIR"
+    if processes == 1 or name in os.environ:
+        yield
+        return
+    with tempfile.TemporaryDirectory(prefix="earthsynth-metrics-") as folder:
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            del os.environ[name]
 
 
 class _Helper:

@@ -99,10 +99,13 @@ def serve(
     ] = None,
 ) -> None:
     """Run the API alone; its settings are EARTHSYNTH_* variables."""
-    from deploy.api_server import run_api
+    from deploy.api_processes import common_metrics
     from worker.settings import settings
 
-    run_api(settings(), descriptor=descriptor)
+    with common_metrics(settings().api_processes):
+        from deploy.api_server import run_api
+
+        run_api(settings(), descriptor=descriptor)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from pydantic_core import to_json
 from redis import Redis
@@ -135,6 +135,15 @@ else redis.call('ZADD', 'es:hooks:lanes', first[2], known[2]) end
 return 1
 """
 )
+_BACKLOG = (
+    _NOW
+    + """
+local count = 0
+local lanes = redis.call('ZRANGE', 'es:hooks:lanes', 0, -1, 'WITHSCORES')
+for at = 1, #lanes, 2 do count = count + redis.call('ZCARD', 'es:hooks:lane:' .. lanes[at]) end
+return {count, tostring(math.max(0, now - tonumber(lanes[2] or now)))}
+"""
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,12 @@ def waiting(redis: Redis, delivery_ids: Sequence[str]) -> list[Delivery]:
         pipe.hget(f"es:hook:{one}", "doc")
     docs: list[Any] = pipe.execute()
     return [Delivery.model_validate_json(doc) for doc in docs if doc is not None]
+
+
+def backlog(redis: Redis) -> tuple[int, float]:
+    """How many deliveries wait or are under way, and how long the first has been due, seconds. Raises RedisError."""
+    count, late_seconds = cast("Any", redis.register_script(_BACKLOG)(keys=[], args=[]))
+    return int(count), float(late_seconds)
 
 
 class DeliveryQueue:

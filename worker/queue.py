@@ -12,6 +12,7 @@ can write to Redis could name `os.system`; our Job class looks the name up in a 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import ClassVar
 
 from redis import Redis
@@ -107,6 +108,14 @@ def withdraw(redis: Redis, entry_id: str, queue: str = QUEUE_NAME) -> bool:
 def depth(redis: Redis, queue: str = QUEUE_NAME) -> int:
     """How many entries wait."""
     return depths(redis, "", queue)[0]
+
+
+def oldest_age_seconds(redis: Redis, queue: str = QUEUE_NAME) -> float:
+    """How long the entry that has waited longest has waited; 0 where none waits."""
+    with reachable():
+        firsts = turns.firsts(redis, queue)
+    since = min((datetime.fromisoformat(one) for one in firsts), default=None)
+    return 0.0 if since is None else max(0.0, (rq_now() - since).total_seconds())
 
 
 def depths(redis: Redis, tenant: str, queue: str = QUEUE_NAME) -> tuple[int, int]:

@@ -143,6 +143,22 @@ end
 return {all, redis.call('LLEN', line(ARGV[1], ARGV[2]))}
 """
 )
+_FIRSTS = (
+    LINES
+    + """
+-- KEYS: list of RQ ; ARGV: queue -> when the first entry of each line was queued
+local ids, found = {redis.call('LINDEX', KEYS[1], 0) or nil}, {}
+for _, tenant in ipairs(redis.call('ZRANGE', turns(ARGV[1]), 0, -1)) do
+  local first = redis.call('LINDEX', line(ARGV[1], tenant), 0)
+  if first then ids[#ids + 1] = first end
+end
+for _, id in ipairs(ids) do
+  local at = redis.call('HGET', 'rq:job:' .. id, 'enqueued_at')
+  if at then found[#found + 1] = at end
+end
+return found
+"""
+)
 
 
 def addition(
@@ -185,6 +201,12 @@ def lengths(redis: Redis, queue: str, tenant: str = "") -> tuple[int, int]:
     """How many entries wait in all, and how many of them in the tenant's line."""
     found: Any = redis.register_script(_LENGTHS)(keys=[queue_key(queue)], args=[queue, tenant])
     return int(found[0]), int(found[1])
+
+
+def firsts(redis: Redis, queue: str) -> list[str]:
+    """When the first entry of each line was queued (ISO 8601), and the first of those before them all."""
+    found: Any = redis.register_script(_FIRSTS)(keys=[queue_key(queue)], args=[queue])
+    return [one.decode() for one in found]
 
 
 LEASES = "es:leases"  # zset: entry id → when its lease runs out, by Redis' own clock

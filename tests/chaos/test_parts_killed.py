@@ -17,6 +17,7 @@ from deploy.localstack import LocalStack
 from tests.chaos.checker import check_whole, wait_for
 from tests.conftest import QUICK, settings_of
 from tests.pictures import OFF, png, road_and_buildings
+from tests.waiting import until
 from worker.storage import Storage
 
 CHAOS = {"EARTHSYNTH_BATCH_SIZE": "1", "EARTHSYNTH_STALL_SECONDS": "5"}
@@ -147,3 +148,21 @@ def test_an_absent_redis_is_said_at_once(stack: LocalStack, client: httpx.Client
     assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
     assert int(answer.headers["retry-after"]) >= 1
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize(("process", "part"), [("redis", "redis"), ("s3", "storage")])
+def test_metrics_say_which_part_is_down(
+    stack: LocalStack, client: httpx.Client, process: str, part: str
+) -> None:
+    until(lambda: f'part_up{{part="{part}"}} 1.0' in client.get("/metrics").text, seconds=30)
+    frozen = psutil.Process(stack.pids[process])
+    frozen.suspend()
+    try:
+        down = client.get("/metrics")
+    finally:
+        frozen.resume()
+    other = {"redis": "storage", "storage": "redis"}[part]
+    assert down.status_code == 200
+    assert f'earthsynth_part_up{{part="{part}"}} 0.0' in down.text
+    assert f'earthsynth_part_up{{part="{other}"}} 1.0' in down.text
+    assert ("earthsynth_queue_entries{" in down.text) == (part != "redis"), "what is not known is not zero"

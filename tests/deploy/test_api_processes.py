@@ -9,6 +9,7 @@ import sys
 
 import httpx
 import psutil
+from prometheus_client.parser import text_string_to_metric_families
 
 from deploy import ports
 from deploy.localstack import LocalStack
@@ -52,8 +53,27 @@ def test_they_share_the_port_and_each_that_dies_is_replaced(servers: LocalStack)
         finally:
             parent.resume()
         assert answers()
+        assert_both_are_counted(f"http://127.0.0.1:{port}")
     finally:
         api.send_signal(signal.SIGTERM)
         api.wait(30)
     assert not successor.is_running()
     assert not answers()
+
+
+def assert_both_are_counted(url: str) -> None:
+    """Whichever process a scrape comes to, it says what all of them have answered, and forgets none."""
+
+    def counted() -> float:
+        answer = httpx.get(f"{url}/metrics", trust_env=False, timeout=10)
+        found = {
+            sample.labels["status"]: sample.value
+            for family in text_string_to_metric_families(answer.text)
+            for sample in family.samples
+            if sample.name == "earthsynth_http_requests_total" and sample.labels["route"] == "/v1/categories"
+        }
+        return found.get("200", 0.0)
+
+    for number in range(1, 41):  # each from a connection of its own, which either process may take
+        httpx.get(f"{url}/v1/categories", trust_env=False, timeout=10).raise_for_status()
+        assert counted() == number

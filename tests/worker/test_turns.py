@@ -6,6 +6,7 @@ import copy
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from redis import Redis
+from rq.utils import now as rq_now
 
 from tests.worker.lines import lose_queue
 from tests.worker.records import make_job
@@ -54,6 +56,28 @@ def test_one_picture_is_next_although_a_thousand_wait(store: Store, redis: Redis
     assert queue.position(redis, one.id) == 0, "a has had this turn"
     assert [take(redis) for _ in range(3)] == [one.id, many[1], many[2]]
     assert queue.depth(redis) == 997
+
+
+def test_the_oldest_is_looked_for_in_every_line_and_before_them(store: Store, redis: Redis) -> None:
+    assert queue.oldest_age_seconds(redis) == 0
+    jobs = [submit(store, tenant) for tenant in "abca"]
+    ages = {"a": 30, "b": 500, "c": 70}
+    for job in jobs[:3]:
+        when = rq_now() - timedelta(seconds=ages[job.tenant])
+        redis.hset(turns.entry_key(job.id), "enqueued_at", when.isoformat())
+    assert queue.oldest_age_seconds(redis) == pytest.approx(500, abs=5)
+    assert queue.oldest_age_seconds(redis, TRAINING_QUEUE) == 0
+    assert queue.withdraw(redis, jobs[1].id)
+    assert queue.oldest_age_seconds(redis) == pytest.approx(70, abs=5)
+    queue.enqueue_entry(
+        redis, jobs[0], queue.cancel_entry(jobs[0].id), queue.TASKS[JobKind.DATASET], first=True
+    )
+    redis.hset(
+        turns.entry_key(queue.cancel_entry(jobs[0].id)),
+        "enqueued_at",
+        (rq_now() - timedelta(seconds=90)).isoformat(),
+    )
+    assert queue.oldest_age_seconds(redis) == pytest.approx(90, abs=5), "it goes before every line"
 
 
 def test_tenants_take_turns_in_the_order_in_which_they_came(store: Store, redis: Redis) -> None:

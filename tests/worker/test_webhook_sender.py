@@ -22,7 +22,7 @@ from worker import delivery_log
 from worker.deliveries import Delivery, DeliveryStatus, Fault, delivery_id, webhook_id
 from worker.delivery_log import deliveries_of_job, redeliver
 from worker.delivery_outcomes import keep_outcome, outcomes
-from worker.delivery_queue import Taken
+from worker.delivery_queue import Taken, backlog
 from worker.intake import Intake
 from worker.jobs import Job, JobKind, JobStatus, now
 from worker.layout import deliveries_prefix
@@ -362,6 +362,20 @@ def test_a_delivery_that_ends_while_it_is_listed_is_listed_all_the_same(
     (one,) = deliveries_of_job(Intake(config, store, storage), job)
     assert (one.id, one.status) == (taken.delivery.id, DeliveryStatus.DELIVERED)
     assert not redis.exists(f"es:hook:{one.id}")
+
+
+def test_the_backlog_is_what_waits_and_how_late_it_is(
+    config: Settings, redis: Redis, store: Store, storage: Storage
+) -> None:
+    assert backlog(redis) == (0, 0)
+    jobs = [started(store, accepted(store, storage, f"http://127.0.0.{host}:9/")) for host in (1, 2, 2)]
+    time.sleep(0.2)
+    count, late_seconds = backlog(redis)
+    assert count == len(jobs)
+    assert 0.2 <= late_seconds < 20
+    for _ in jobs:
+        take_and_die(config)
+    assert backlog(redis) == (3, 0), "what is under way is not late until its lease runs out"
 
 
 def settle(config: Settings, storage: Storage, taken: Taken) -> bool:
