@@ -135,7 +135,8 @@ def _summarise(operation: dict[str, Any]) -> None:
 
 def _callers_refusals(path: str, operation: dict[str, Any]) -> None:
     """Whoever needs a key may lack it, or its scope, or misspell a parameter; anybody comes too often, or is slow."""
-    statuses = [] if path in NEVER_REFUSED else [429]
+    counted = "security" in operation or path not in NEVER_REFUSED  # for a key's rate, or at the door
+    statuses = [429] if counted else []
     statuses += [401, 403, 422, 503] if "security" in operation else []
     statuses += [408, 413] if "requestBody" in operation else []
     for status in statuses:
