@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import uuid
 from collections.abc import Iterator
@@ -23,6 +24,14 @@ from worker.storage import Storage
 from worker.store import Store
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+gc.disable()  # while torch and four thousand tests come in
+
+
+def pytest_collection_finish() -> None:
+    """What came in stays, so the collector need not look through it again and again."""
+    gc.freeze()
+    gc.enable()
+
 
 QUICK = {
     "EARTHSYNTH_LEASE_SECONDS": "3",

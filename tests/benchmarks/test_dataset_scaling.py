@@ -113,7 +113,7 @@ def sleeps(busy: Path) -> list[tuple[float, float]]:
 
 
 def test_two_workers_share_a_data_set(stack: LocalStack, client: httpx.Client, tmp_path: Path) -> None:
-    shards = 80 if LONG else 24  # of 8 pictures, two batches: half a second of sleep
+    shards = 80 if LONG else 16  # of 8 pictures, two batches: half a second of sleep
     mask_ids = masks(client, 8)
     storage = Storage(settings_of(stack))
     seconds, made = {}, []
