@@ -33,6 +33,7 @@ from app.routes import (
     models,
     ogc,
     ogc_jobs,
+    page,
     training_sets,
     trainings,
     usage,
@@ -147,6 +148,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         workers,
         ogc,
         ogc_jobs,
+        page,
     ):
         app.include_router(module.router)
     install_document(app)
