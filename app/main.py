@@ -110,6 +110,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         generate_unique_id_function=operation_id,
         summary="Synthetic satellite pictures with exact labels, from semantic masks.",
         lifespan=lifespan,
+        docs_url=None,  # app/routes/page.py has its own
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be written with the request's Host
     )

@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 
 INDEX = "index.html"
-_FOLDER = Path(__file__).with_name("static")
+DOCS = "docs.html"
+# Swagger UI as its makers publish it; of the package that brings it nothing else is used.
+_SWAGGER = ("swagger-ui-bundle.js", "swagger-ui.css")
 # Said here and not guessed: what `mimetypes` knows depends on the machine.
 _MEDIA_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -30,9 +33,11 @@ class PageFile:
 @cache
 def page_files() -> Mapping[str, PageFile]:
     """Every file by its name, read once: they are small, and change with the release only."""
-    return {path.name: _read(path) for path in sorted(_FOLDER.iterdir())}
+    swagger = files("fastapi_swagger.resources")
+    found = [*(files("app.web") / "static").iterdir(), *(swagger / name for name in _SWAGGER)]
+    return {file.name: _read(file) for file in found}
 
 
-def _read(path: Path) -> PageFile:
-    content = path.read_bytes()
-    return PageFile(content, _MEDIA_TYPES[path.suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+def _read(file: Traversable) -> PageFile:
+    content, suffix = file.read_bytes(), file.name[file.name.rindex(".") :]
+    return PageFile(content, _MEDIA_TYPES[suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')

@@ -11,7 +11,7 @@ def page_headers(file: PageFile) -> dict[str, str]:
 
 
 def content_security_policy(pictures: str) -> str:
-    """Of the page itself. `pictures`: the origin that presigned URLs are of.
+    """Of the pages themselves. `pictures`: other sources of pictures, such as the origin that presigned URLs are of.
 
     `blob:` are previews of masks, which are fetched with the API key, as an <img> cannot. Nothing may be inline, so
     that no category name, metadata or file name can ever run, and no other site may frame the page.

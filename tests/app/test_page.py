@@ -22,6 +22,8 @@ from worker.storage import Storage
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "app" / "web" / "static"
 NAMES = sorted(path.name for path in STATIC.iterdir())
+SWAGGER = {"swagger-ui-bundle.js", "swagger-ui.css"}
+PAGES = {"index.html", "docs.html"}
 TYPES = {".css": "text/css", ".js": "text/javascript", ".png": "image/png", ".svg": "image/svg+xml"}
 
 
@@ -88,8 +90,16 @@ def test_origin_is_that_of_the_settings(
     assert f"img-src 'self' blob: {origin};" in content_security_policy(origin)
 
 
-def test_nothing_is_inline_and_nothing_is_elsewhere(client: httpx.Client) -> None:
-    page = Reader(client.get("/").text)
+def test_reference_runs_our_files_alone(client: httpx.Client) -> None:
+    assert client.get("/docs").headers["content-security-policy"] == (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+
+
+@pytest.mark.parametrize("path", ["/", "/docs"])
+def test_nothing_is_inline_and_nothing_is_elsewhere(client: httpx.Client, path: str) -> None:
+    page = Reader(client.get(path).text)
 
     assert page.inline.strip() == ""
     for tag, attributes in page.tags:
@@ -103,7 +113,7 @@ def test_nothing_is_inline_and_nothing_is_elsewhere(client: httpx.Client) -> Non
             assert client.get(f"/{address}").status_code == 200, address
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "index.html"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in PAGES])
 def test_every_file_is_sent_and_kept_by_its_etag(client: httpx.Client, name: str) -> None:
     first = client.get(f"/page/{name}")
     again = client.get(f"/page/{name}", headers={"If-None-Match": first.headers["etag"]})
@@ -136,7 +146,7 @@ def test_style_sheet_loads_nothing() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["index.html", "..%2Ffiles.py", "%2e%2e/files.py", "none.js", ".hidden"])
+@pytest.mark.parametrize("name", [*PAGES, "..%2Ffiles.py", "%2e%2e/files.py", "none.js", ".hidden"])
 def test_other_names_are_absent(client: httpx.Client, name: str) -> None:
     answer = client.get(f"/page/{name}")
 
@@ -157,7 +167,7 @@ def test_without_keys_only_loopback_names_are_served(client: httpx.Client) -> No
 
 
 def test_the_page_is_no_operation() -> None:
-    assert not [path for path in create_app().openapi()["paths"] if path == "/" or path.startswith("/page")]
+    assert not [path for path in create_app().openapi()["paths"] if path in {"/", "/docs"} or "page" in path]
 
 
 def test_weak_and_several_etags_count() -> None:
@@ -172,7 +182,7 @@ def test_files_are_in_the_distribution() -> None:
     patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]
 
     assert patterns["app.web"] == ["static/*"]
-    assert sorted(page_files()) == NAMES
+    assert set(page_files()) == {*NAMES, *SWAGGER}
 
 
 def test_sample_is_the_demos_mask() -> None:

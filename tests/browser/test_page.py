@@ -273,6 +273,13 @@ def test_too_many_requests_say_when_to_come_again(visit: Visit, settings: Settin
         expect(page.get_by_role("alert")).to_contain_text(re.compile(r"Try again in \d+ min"))
 
 
+def test_reference_needs_no_other_host(visit: Visit, service: LocalStack) -> None:
+    with visit(f"{service.api_url}/docs") as page:
+        operation = page.get_by_role("button", name="POST /v1/generations").first
+        operation.click()
+        expect(page.get_by_text("Makes pictures from one mask. Answers 202 at once").first).to_be_visible()
+
+
 def test_all_of_it_fits_a_phone_and_works_by_keyboard(visit: Visit, service: LocalStack) -> None:
     with visit(service.api_url) as page:
         page.set_viewport_size({"width": 360, "height": 740})

@@ -36,7 +36,7 @@ export async function ask(path, { method = "GET", headers = {}, json, form, sign
     if (signal?.aborted) throw error;
     throw new Refused({
       title: "No answer", code: "no_answer", errors: [], retryable: true,
-      detail: "The service cannot be reached. What was sent may or may not have arrived; sent again, it is made only once.",
+      detail: `The service cannot be reached.${method === "GET" ? "" : " What was sent may have arrived; sent again, it is made only once."}`,
     });
   }
   if (answer.ok) return answer;

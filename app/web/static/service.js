@@ -36,6 +36,7 @@ export async function refreshService() {
 }
 
 async function listed() {
+  if (!byId("key").hidden) return null; // it would be refused each time
   try {
     return (await call("/v1/workers")).items;
   } catch (error) {
