@@ -10,13 +10,14 @@ EVAL_DATA ?= data
 EVAL_OUT ?= evaluation
 ABLATION_OUT ?= ablation
 CONTRACT_SECONDS ?= 600
+CHROMIUM ?= $(firstword $(foreach name,chromium chromium-browser google-chrome,$(shell command -v $(name))))
 
 BIN := .venv/bin
 STAMP := .venv/.installed
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo up test check format docs chaos contract bench eval ablation clean
+.PHONY: help install demo up test check format docs chaos contract browser bench eval ablation clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -63,6 +64,11 @@ chaos: $(STAMP) ## Run the tests that kill, stop and starve the parts
 
 contract: $(STAMP) ## Check the running service against its published document: CONTRACT_SECONDS=600
 	@CONTRACT_SECONDS=$(CONTRACT_SECONDS) $(BIN)/python -m pytest -q -m slow tests/contract
+
+browser: $(STAMP) ## Drive the web page with this machine's Chromium: CHROMIUM=path
+	@test -x "$(CHROMIUM)" || \
+		{ echo "error: no Chromium was found; on Debian install chromium, or try make browser CHROMIUM=/path/to/chrome" >&2; exit 1; }
+	@CHROMIUM=$(CHROMIUM) $(BIN)/python -m pytest -q -m browser tests/browser
 
 bench: $(STAMP) ## Run the benchmarks
 	@$(BIN)/python -m pytest -q -s -m slow tests/benchmarks

@@ -34,6 +34,7 @@ from app.routes import (
     models,
     ogc,
     ogc_jobs,
+    page,
     training_sets,
     trainings,
     usage,
@@ -110,6 +111,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         generate_unique_id_function=operation_id,
         summary="Synthetic satellite pictures with exact labels, from semantic masks.",
         lifespan=lifespan,
+        docs_url=None,  # app/routes/page.py has its own
         redoc_url=None,
         redirect_slashes=False,  # a redirect would be written with the request's Host
     )
@@ -149,6 +151,7 @@ def create_app(config: Settings | None = None) -> FastAPI:
         workers,
         ogc,
         ogc_jobs,
+        page,
     ):
         app.include_router(module.router)
     install_document(app)

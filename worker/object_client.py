@@ -23,7 +23,7 @@ from worker.settings import Settings
 
 if TYPE_CHECKING:
     from obstore import ObjectMeta
-    from obstore.store import ClientConfig, RetryConfig, S3Credential
+    from obstore.store import ClientConfig, RetryConfig, S3Config, S3Credential
 
 # Not "a//b", "a/", "a/../b" or control characters, which obstore refuses or reads as another key; people's own
 # names under an import prefix may be such.
@@ -55,9 +55,11 @@ class ObjectClient:
 
     def __init__(self, settings: Settings) -> None:
         endpoint, bucket = settings.s3_endpoint, settings.s3_bucket
+        # obstore (0.12) takes no None: for AWS the endpoint is left out
+        elsewhere: S3Config = {} if endpoint is None else {"endpoint": endpoint}
         self._store = S3Store(
             bucket,
-            endpoint=endpoint,
+            config=elsewhere,
             region=settings.s3_region,
             # of AWS the bucket's own host, as boto3's "auto": a dot in its name would break the certificate
             virtual_hosted_style_request=endpoint is None and "." not in bucket,

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
+from urllib.parse import urlsplit
 
 import boto3
 from boto3.exceptions import Boto3Error
@@ -233,6 +234,12 @@ class Storage:
         )
         ends = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=self._presign_seconds)
         return url, ends
+
+    def presigned_origin(self) -> str:
+        """Scheme and host of presigned URLs; the bucket may be part of it. Raises Unavailable without credentials."""
+        with _translated():
+            url = urlsplit(self.presign(PROBE_KEY)[0])
+        return f"{url.scheme}://{url.netloc}"
 
     def _create_bucket(self) -> None:
         try:

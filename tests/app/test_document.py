@@ -28,7 +28,8 @@ ERRORS = (Path(__file__).parent.parent.parent / "docs" / "errors.md").read_text(
 def routes() -> Iterator[APIRoute]:
     for module in pkgutil.iter_modules(app.routes.__path__):
         router = importlib.import_module(f"app.routes.{module.name}").router
-        yield from (route for route in router.routes if isinstance(route, APIRoute))
+        operations = (route for route in router.routes if isinstance(route, APIRoute))
+        yield from (route for route in operations if route.include_in_schema)  # the page is no operation
 
 
 def models(kind: type[BaseModel] = BaseModel) -> Iterator[type[BaseModel]]:

@@ -129,3 +129,9 @@ def test_a_store_without_conditional_puts_is_refused(settings: Settings, careles
         Storage(settings.model_copy(update={"s3_endpoint": careless_endpoint})).prepare()
     assert caught.value.code == "storage_not_conditional"
     assert "If-None-Match" in caught.value.message
+
+
+def test_without_an_endpoint_it_is_aws(settings: Settings) -> None:
+    storage = Storage(settings.model_copy(update={"s3_endpoint": None, "s3_bucket": "pictures"}))
+
+    assert storage.presign("a.png")[0].startswith("https://pictures.s3.amazonaws.com/a.png?")
