@@ -156,6 +156,33 @@ def test_a_broken_stream_goes_on_after_its_last_event(visit: Visit, service: Loc
         assert asked == [None, None, "0-1"]
 
 
+def test_a_failed_job_says_why(visit: Visit, service: LocalStack) -> None:
+    error = {
+        "type": "urn:earthsynth:problem:worker_lost",
+        "title": "Internal Server Error",
+        "status": 500,
+        "code": "worker_lost",
+        "detail": f"3 workers were lost at it. {SCRIPT}",
+        "errors": [],
+        "request_id": None,
+        "retryable": True,
+    }
+
+    def failed(route: Route) -> None:  # what tests/chaos makes with three kills
+        answer = route.fetch()
+        route.fulfill(response=answer, json=answer.json() | {"status": "failed", "error": error})
+
+    with visit(service.api_url) as page:
+        page.route(re.compile(r"/v1/jobs/job_[0-9a-z]{26}$"), failed)
+        try_sample(page)
+        send(page)
+        status(page, "failed")
+        expect(page.get_by_role("alert")).to_contain_text(SCRIPT)
+        expect(page.get_by_role("alert")).to_contain_text("worker_lost · status 500")
+        expect(page.get_by_role("button", name="Make the missing ones again")).to_be_enabled()
+        assert not ran(page)
+
+
 def test_a_wrong_file_is_refused_in_a_sentence(visit: Visit, service: LocalStack) -> None:
     ids = road_and_buildings()
     ids[12, 40] = 90

@@ -50,10 +50,12 @@ function close() {
   current = null;
 }
 
-/** Where the state, the log and the outcome go. */
+/** Where things go: what moves is apart, so that nothing else is drawn anew while it is read, selected or pressed. */
 function partsOf() {
   return {
-    state: element("div", {}),
+    head: element("div", {}),
+    moving: element("div", { class: "advance" }),
+    notes: element("div", {}),
     log: element("ul", { class: "warnings", "aria-label": "Log" }),
     outcome: element("div", { class: "outcome" }),
   };
@@ -80,7 +82,7 @@ async function live(parts, job, signal, moved) {
       const before = job.status;
       job.offline = kind === "offline";
       if (data.job) job = data.job;
-      else if (kind === "status") Object.assign(job, { status: data.status, phase: data.phase, counts: data.counts, error: data.error });
+      else if (kind === "status") Object.assign(job, { status: data.status, phase: data.phase, counts: data.counts, starts: data.attempts });
       else if (kind === "progress") Object.assign(job, { phase: data.phase, progress: data.progress, counts: data.counts });
       else if (kind === "log" && data.level !== "info") parts.log.append(element("li", {}, data.message));
       if (job.status !== before) moved(job);
@@ -94,8 +96,14 @@ async function live(parts, job, signal, moved) {
 }
 
 function drawState(parts, job, moved) {
-  const focused = parts.state.contains(document.activeElement) && document.activeElement.textContent;
-  show(parts.state,
+  show(parts.moving, ENDED.has(job.status) ? null : advance(job),
+    element("p", {}, countsOf(job)),
+    job.offline ? element("p", { class: "hint" }, "The connection broke; trying again …") : null);
+  const starts = job.starts ?? job.attempts.length; // events tell their number
+  const state = `${job.status} ${starts} ${job.error?.code}`;
+  if (parts.head.dataset.state === state) return;
+  parts.head.dataset.state = state;
+  show(parts.head,
     element("div", { class: "heading" },
       element("h2", {}, kindOf(job)),
       element("span", { class: `badge ${job.status}`, role: "status" }, job.status)),
@@ -103,15 +111,12 @@ function drawState(parts, job, moved) {
       element("code", {}, job.id), ` · ${job.model.name}@${job.model.version} · ${moment(job.created_at)}`,
       job.request.seed === undefined ? null : ` · seed ${job.request.seed}`),
     job.request.prompt ? element("p", { class: "prompt" }, `“${job.request.prompt}”`) : null,
-    own(job),
-    ENDED.has(job.status) ? null : advance(job),
-    element("p", { class: "counts" }, countsOf(job)),
-    job.offline ? element("p", { class: "hint" }, "The connection broke; trying again …") : null,
-    job.attempts?.length > 1 ? element("p", { class: "hint" }, `Attempt ${job.attempts.length}: a worker was lost before.`) : null,
-    job.warnings?.length ? element("ul", { class: "warnings", "aria-label": "Warnings" }, ...job.warnings.map((text) => element("li", {}, text))) : null,
+    own(job));
+  show(parts.notes,
+    starts > 1 ? element("p", { class: "hint" }, `Attempt ${starts}: a worker was lost before.`) : null,
+    job.warnings.length ? element("ul", { class: "warnings", "aria-label": "Warnings" }, ...job.warnings.map((text) => element("li", {}, text))) : null,
     job.error ? problemBox(job.error) : null,
     actions(job, moved));
-  if (focused) [...parts.state.querySelectorAll("button")].find((button) => button.textContent === focused)?.focus();
 }
 
 /** The caller's own words, where there are any. */
@@ -133,9 +138,10 @@ function advance(job) {
     if (job.phase) words.push(job.phase);
     if (eta !== null) words.push(`about ${duration(eta)} left`);
   }
-  return element("div", { class: "advance" },
+  return [
     element("progress", { max: 1, value: job.status === "queued" ? 0 : Math.min(1, (done + part) / Math.max(total, 1)), "aria-label": "Progress" }),
-    element("span", {}, words.join(" · ")));
+    element("p", {}, words.join(" · ")),
+  ];
 }
 
 function countsOf(job) {
