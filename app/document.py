@@ -139,6 +139,8 @@ def _callers_refusals(path: str, operation: dict[str, Any]) -> None:
     statuses = [429] if counted else []
     statuses += [401, 403, 422, 503] if "security" in operation else []
     statuses += [408, 413] if "requestBody" in operation else []
+    if any(parameter["in"] in {"path", "query"} for parameter in operation.get("parameters", ())):
+        statuses.append(414)  # from the web server itself
     for status in statuses:
         operation["responses"].setdefault(str(status), {})
 

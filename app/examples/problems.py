@@ -66,6 +66,7 @@ USUAL: Mapping[int, tuple[str, ...]] = {
     410: ("job_deleted", "job_expired"),
     408: ("request_timeout",),
     413: ("too_large",),
+    414: ("uri_too_long",),
     415: ("unsupported_media_type", "unsupported_content_encoding"),
     422: ("unknown_field", "repeated_field"),
     429: ("rate_limited", "overloaded"),
@@ -86,6 +87,7 @@ PROBLEMS: Mapping[str, ProblemExample] = {
         400, "The body is not valid JSON: EOF while parsing a value at line 1 column 1", _GENERATIONS
     ),
     "malformed_request": _Row(400, "There was an error parsing the body", _MASKS),
+    "uri_too_long": _Row(414, "The path and query are longer than 8192 bytes.", "/v1/jobs"),
     "missing_body": _Row(422, "Send a JSON object.", _TRAININGS),
     "request_timeout": _Row(408, "The body stopped coming. Send the request again.", _MASKS, retryable=True),
     "unsupported_encoding": _Row(

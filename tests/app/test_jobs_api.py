@@ -181,6 +181,17 @@ def test_usage_counts_what_ended(client: httpx.Client) -> None:
     assert client.get("/v1/usage", params={"to": "0001-01-01"}).status_code in {200, 422}
 
 
+@pytest.mark.parametrize(
+    ("path", "params"), [("/v1/jobs", {"cursor": "a" * 9000}), (f"/v1/jobs/{'a' * 9000}", {})]
+)
+def test_a_target_that_nobody_reads_to_its_end_is_documented(
+    guarded: GuardedService, path: str, params: dict[str, str]
+) -> None:
+    with guarded.client("acme") as client:  # which holds every answer against the document
+        answer = client.get(path, params=params)
+    assert (answer.status_code, answer.json()["code"]) == (414, "uri_too_long")
+
+
 def test_another_tenants_cursor_is_no_cursor(guarded: GuardedService) -> None:
     cursors = {}
     for tenant in ("acme", "zenith"):

@@ -84,7 +84,8 @@ def filter_failure(_: HookContext, failure: Failure, case: Case, response: Respo
     if problem["code"] not in _STATED:
         return False
     message = problem["detail"]
-    if "is no input of the process" in message:  # which the process describes, not the document
+    # which the process describes, not the document
+    if "is no input of the process" in message or re.fullmatch(r"The output \w+ is \S+ here\.", message):
         return False
     if problem["code"] == "missing_field" and "Field required" not in message:
         return False
