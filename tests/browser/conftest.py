@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, Request, Response, sync_playwright
+from playwright.sync_api import Browser, Page, Request, Response, expect, sync_playwright
 
 Visit = Callable[[str], AbstractContextManager[Page]]
 _REPORTS_VIOLATIONS = """
@@ -24,6 +24,7 @@ def chromium() -> Iterator[Browser]:
     path = os.environ.get("CHROMIUM") or shutil.which("chromium")
     if not path:
         pytest.fail("no Chromium was found: install it, or name it in CHROMIUM")
+    expect.set_options(timeout=20_000)  # a busy machine draws late
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = playwright.chromium.launch(executable_path=path, args=arguments)
