@@ -80,7 +80,9 @@ def test_wrong_words_exit_2_without_a_traceback() -> None:
 
 
 @pytest.mark.timeout(400)
-def test_up_serves_and_stops_in_order_even_with_sigint_ignored_by_the_shell(tmp_path: Path) -> None:
+def test_up_serves_and_stops_in_order_even_with_sigint_ignored_by_the_shell(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """The whole stack: ready, torch only in the worker, kill -9 of any part repaired, Ctrl-C ends all."""
     (port,) = ports.choose(1)
     words = ["up", "--port", str(port), "--data", str(tmp_path)]
@@ -90,6 +92,7 @@ def test_up_serves_and_stops_in_order_even_with_sigint_ignored_by_the_shell(tmp_
         stderr=subprocess.PIPE,
         text=True,
     )
+    request.addfinalizer(lambda: _end(up))
     assert up.stdout is not None
     assert up.stderr is not None
     assert up.stdout.readline() == f"ready http://127.0.0.1:{port}\n", up.stderr.read()
@@ -128,6 +131,13 @@ def test_up_serves_and_stops_in_order_even_with_sigint_ignored_by_the_shell(tmp_
     assert "api ended with exit code -9; starting it again" in err
     assert err.endswith("stopped\n")
     assert not [process for process in family if process.is_running()]
+
+
+def _end(up: subprocess.Popen[str]) -> None:
+    """Ends it where the test has failed before."""
+    if up.poll() is None:
+        up.kill()
+        up.communicate()
 
 
 def _alive(client: httpx.Client) -> bool:
