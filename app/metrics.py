@@ -7,23 +7,15 @@ Of several API processes on one port each answers some scrapes: what they count 
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    disable_created_metrics,
-    generate_latest,
-)
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from prometheus_client.registry import Collector
 from redis import Redis
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from app.request_counts import COUNTED
 from models.errors import Unavailable
 from worker.delivery_queue import backlog
 from worker.queue import QUEUE_NAME, TRAINING_QUEUE, oldest_age_seconds
@@ -33,68 +25,7 @@ from worker.storage import Storage
 from worker.worker_list import live_workers
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
-_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _QUEUES = (QUEUE_NAME, TRAINING_QUEUE)
-
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each, which nobody reads
-_counted = CollectorRegistry()
-_requests = Counter(
-    "earthsynth_http_requests",
-    "Requests that were answered, by the route's template; route is empty where no route was reached.",
-    ["method", "route", "status"],
-    registry=_counted,
-)
-_seconds = Histogram(
-    "earthsynth_http_response_seconds",
-    "From a request's head to its answer's head, of requests that did not ask to wait for a job.",
-    ["method", "route"],
-    buckets=_SECONDS,
-    registry=_counted,
-)
-_refusals = Counter(
-    "earthsynth_http_refusals",
-    "Problem documents that were sent, by their code (docs/errors.md).",
-    ["code"],
-    registry=_counted,
-)
-
-
-def count_refusal(code: str) -> None:
-    """One more problem document was sent."""
-    _refusals.labels(code).inc()
-
-
-class CountedRequests:
-    """Middleware, outside all other, that counts answers and how long they took."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        began = time.perf_counter()
-
-        async def send_counting(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                _count(scope, int(message["status"]), time.perf_counter() - began)
-            await send(message)
-
-        await self._app(scope, receive, send_counting)
-
-
-def _count(scope: Scope, status: int, seconds: float) -> None:
-    method = scope["method"] if scope["method"] in _METHODS else "other"
-    route = getattr(scope.get("route"), "path", "")
-    _requests.labels(method, route, str(status)).inc()
-    if not _may_wait(scope):
-        _seconds.labels(method, route).observe(seconds)
-
-
-def _may_wait(scope: Scope) -> bool:
-    return b"wait=" in scope["query_string"] or any(name == b"prefer" for name, _ in scope["headers"])
 
 
 def exposition(redis: Redis, storage: Storage) -> bytes:
@@ -103,7 +34,7 @@ def exposition(redis: Redis, storage: Storage) -> bytes:
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     else:
-        registry.register(_counted)
+        registry.register(COUNTED)
     registry.register(_Fleet(redis, storage))
     return generate_latest(registry)
 

@@ -4,42 +4,38 @@ from __future__ import annotations
 
 import re
 import uuid
+from collections.abc import Callable
 
 import structlog
 from asgi_correlation_id import CorrelationIdMiddleware, correlation_id
 from fastapi import FastAPI
 from starlette.datastructures import MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from app.answer_heads import AnswerHeads
 from app.body_limit import BodyLimit, BodyLimits
 from app.hosts import HostCheck, HostNames
-from app.metrics import CountedRequests
+from app.request_counts import CountedRequests
 from app.shedding import Door
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
-class AnswerHeaders:
+class AnswerHeaders(AnswerHeads):
     """Adds the security headers and what the request noted (`state.answer_fields`); log lines carry its id."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+    def begin(self, scope: Scope) -> Callable[[Message], None]:
+        def add(head: Message) -> None:
+            headers = MutableHeaders(scope=head)
+            headers["X-Content-Type-Options"] = "nosniff"
+            headers.setdefault("Cache-Control", "no-store")
+            headers.update(scope.get("state", {}).get("answer_fields", {}))
+
+        return add
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["X-Content-Type-Options"] = "nosniff"
-                headers.setdefault("Cache-Control", "no-store")
-                headers.update(scope.get("state", {}).get("answer_fields", {}))
-            await send(message)
-
         with structlog.contextvars.bound_contextvars(request_id=correlation_id.get()):
-            await self._app(scope, receive, send_with_headers)
+            await super().__call__(scope, receive, send)
 
 
 def install(

@@ -14,7 +14,7 @@ from fastapi.routing import iter_route_contexts
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from app.metrics import count_refusal
+from app.request_counts import count_refusal
 from models import errors
 from models.errors import EarthSynthError, FieldError
 from worker.logs import get_logger

@@ -21,8 +21,8 @@ from contextvars import ContextVar
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from app.metrics import count_refusal
 from app.problems import problem_of
+from app.request_counts import count_refusal
 from models.errors import Overloaded
 
 RETRY_SECONDS = 1

@@ -21,9 +21,10 @@ from deploy.localstack import LocalStack
 from deploy.stack_error import StackError, StackStopped
 from deploy.stop_signals import stop_on_signals
 from earthsynth import EarthSynth, EarthSynthError, Job, Sample
+from models import nano
 from models.overlay import draw_overlay
 
-MASK = Path(__file__).with_name("assets") / "demo_mask.png"
+MASK = Path(nano.__file__).with_name("sample_mask.png")
 _SEED = 7
 _BATCH = 2  # small, so that the first pictures are there early and progress is seen
 _POLL_SECONDS = 0.15

@@ -11,6 +11,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from app.problems import Problem, problem
+from app.request_counts import count_refusal
 from worker.logs import get_logger
 
 log = get_logger(__name__)
@@ -194,6 +195,7 @@ class StrictHttp(HttpToolsProtocol):
             self._answer(found)
 
     def _answer(self, found: Problem) -> None:
+        count_refusal(found.code)
         request_id = uuid.uuid4().hex
         body = found.model_copy(update={"request_id": request_id}).model_dump_json().encode()
         fields = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import sys
@@ -158,17 +157,9 @@ class LocalStack:
 
     def _listen_for_the_api(self) -> None:
         """The API's socket stays this process's: nobody takes its port, and who calls while it restarts waits."""
-        if "api" not in self._parts:
-            return
-        try:
+        if "api" in self._parts:
             self._api_socket = ports.listen(self.api_port)
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise StackError(
-                f"port {self.api_port} is in use; stop what listens there, or choose another port"
-            ) from error
-        self.api_port = self._api_socket.getsockname()[1]
+            self.api_port = self._api_socket.getsockname()[1]
 
     def _start_servers(self) -> None:
         """Start Redis and S3; if another process takes a chosen port before its server does, try others."""
@@ -224,16 +215,14 @@ class LocalStack:
             descriptor = self._api_socket.fileno()
             serve = [*command, "serve", "--socket", str(descriptor)]
             self._start(self._child("api", serve, env, stop_seconds=4, descriptors=[descriptor]))
-        for number in range(1, self._workers + 1):
-            self._start(
-                self._child(f"worker-{number}", [*command, "work"], env, stop_seconds=_DRAIN_SECONDS + 3)
-            )
-        for number in range(1, self._trainers + 1):
-            train = [*command, "work", "--queue", "training"]
-            self._start(self._child(f"trainer-{number}", train, env, stop_seconds=_DRAIN_SECONDS + 3))
-        for number in range(1, self._senders + 1):
-            send = [*command, "work", "--queue", "webhook"]
-            self._start(self._child(f"sender-{number}", send, env, stop_seconds=_DRAIN_SECONDS + 3))
+        work = [*command, "work"]
+        for kind, count, argv in (
+            ("worker", self._workers, work),
+            ("trainer", self._trainers, [*work, "--queue", "training"]),
+            ("sender", self._senders, [*work, "--queue", "webhook"]),
+        ):
+            for number in range(1, count + 1):
+                self._start(self._child(f"{kind}-{number}", argv, env, stop_seconds=_DRAIN_SECONDS + 3))
         if "api" not in self._parts:
             return
         self._wait("api", lambda: readiness.api_is_ready(self.api_url), _API_SECONDS)

@@ -7,6 +7,8 @@ import random
 import socket
 from collections.abc import Iterator
 
+from deploy.stack_error import StackError
+
 LOOPBACK = "127.0.0.1"
 # Below Linux's ephemeral range (from 32768), so that no outgoing connection takes a port between the moment
 # it is chosen and the moment its server binds it.
@@ -34,21 +36,25 @@ def choose(count: int) -> list[int]:
             chosen.append(port)
             if len(chosen) == count:
                 return chosen
-    raise OSError(f"fewer than {count} free ports between {CHOICE.start} and {CHOICE.stop - 1}")
+    raise _too_few(count)
 
 
 def listen(port: int = 0) -> socket.socket:
     """A socket that listens on `port`, or on a free one for 0: from now on nobody else gets it.
 
-    Raises: OSError when that port is in use.
+    Raises: StackError when that port is in use.
     """
     for candidate in [port] if port else _at_random():
         try:
             return _listening_on(candidate)
         except OSError as error:
-            if port or error.errno != errno.EADDRINUSE:
+            if error.errno != errno.EADDRINUSE:
                 raise
-    raise OSError(f"no free port between {CHOICE.start} and {CHOICE.stop - 1}")
+            if port:
+                raise StackError(
+                    f"port {port} is in use; stop what listens there, or choose another port"
+                ) from error
+    raise _too_few(1)
 
 
 def _listening_on(port: int) -> socket.socket:
@@ -61,6 +67,10 @@ def _listening_on(port: int) -> socket.socket:
         found.close()
         raise
     return found
+
+
+def _too_few(count: int) -> OSError:
+    return OSError(f"fewer than {count} free ports between {CHOICE.start} and {CHOICE.stop - 1}")
 
 
 def _at_random() -> Iterator[int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from pydantic_core import to_json
 from redis import Redis
@@ -186,8 +186,8 @@ def waiting(redis: Redis, delivery_ids: Sequence[str]) -> list[Delivery]:
 
 def backlog(redis: Redis) -> tuple[int, float]:
     """How many deliveries wait or are under way, and how long the first has been due, seconds. Raises RedisError."""
-    count, late_seconds = cast("Any", redis.register_script(_BACKLOG)(keys=[], args=[]))
-    return int(count), float(late_seconds)
+    found: Any = redis.register_script(_BACKLOG)(keys=[], args=[])
+    return int(found[0]), float(found[1])
 
 
 class DeliveryQueue:

@@ -34,7 +34,8 @@ class PageFile:
 def page_files() -> Mapping[str, PageFile]:
     """Every file by its name, read once: they are small, and change with the release only."""
     swagger = files("fastapi_swagger.resources")
-    found = [*(files("app.web") / "static").iterdir(), *(swagger / name for name in _SWAGGER)]
+    sample = files("models.nano") / "sample_mask.png"  # the demo's too
+    found = [*(files("app.web") / "static").iterdir(), *(swagger / name for name in _SWAGGER), sample]
     return {file.name: _read(file) for file in found}
 
 

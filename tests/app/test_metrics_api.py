@@ -40,6 +40,7 @@ def test_requests_are_counted_by_route_and_refusals_by_code(guarded: GuardedServ
         assert acme.get("/v1/jobs", params={"limit": 0}).status_code == 422
         assert acme.get("/nowhere").status_code == 404
         assert acme.request("PROPFIND", "/v1/jobs").status_code == 405
+        assert acme.get(f"/{'a' * 9000}").status_code == 414  # by the web server, before any of this
         after = samples(acme)
 
     def risen(name: str, **labels: str) -> float:
@@ -55,9 +56,10 @@ def test_requests_are_counted_by_route_and_refusals_by_code(guarded: GuardedServ
     assert risen(total, method="other", route="/v1/jobs", status="405") == 1, "so are methods"
     refusals = {
         code: risen("earthsynth_http_refusals_total", code=code)
-        for code in ("job_not_found", "out_of_range", "not_found", "method_not_allowed")
+        for code in ("job_not_found", "out_of_range", "not_found", "method_not_allowed", "uri_too_long")
     }
-    assert refusals == {"job_not_found": 3, "out_of_range": 1, "not_found": 1, "method_not_allowed": 1}
+    once = {"out_of_range": 1, "not_found": 1, "method_not_allowed": 1, "uri_too_long": 1}
+    assert refusals == {"job_not_found": 3} | once
     seconds = "earthsynth_http_response_seconds"
     assert risen(f"{seconds}_count", method="GET", route="/v1/jobs") == 4
     assert risen(f"{seconds}_bucket", method="GET", route="/v1/jobs", le="+Inf") == 4

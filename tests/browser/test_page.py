@@ -28,7 +28,7 @@ pytestmark = pytest.mark.browser
 JOB = re.compile(r"#job_[0-9a-z]{26}$")
 SCRIPT = "<script>window.ran = 1</script>"
 IMAGE = "<img src=x onerror='window.ran = 1'>"
-SAMPLE = Path(__file__).parents[2] / "deploy" / "assets" / "demo_mask.png"
+SAMPLE = Path(__file__).parents[2] / "models" / "nano" / "sample_mask.png"
 
 
 def try_sample(page: Page) -> None:

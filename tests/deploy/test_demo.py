@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-ASSET = Path(__file__).parents[2] / "deploy" / "assets" / "demo_mask.png"
+ASSET = Path(__file__).parents[2] / "models" / "nano" / "sample_mask.png"
 
 
 def read(picture: Path) -> np.ndarray:

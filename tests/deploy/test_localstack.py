@@ -176,7 +176,7 @@ def test_a_free_port_is_found_and_held() -> None:
         taken = [held.getsockname()[1] for held in (one, other)]
         assert len(set(taken)) == 2
         assert set(taken) <= set(ports.CHOICE)
-        with pytest.raises(OSError, match="in use"):
+        with pytest.raises(StackError, match=f"port {taken[0]} is in use"):
             ports.listen(taken[0])
         with socket.create_connection(("127.0.0.1", taken[1]), timeout=5):
             pass

@@ -1,6 +1,6 @@
 // The mask: chosen, dropped or the sample; stored by POST /v1/masks, then shown as the service understood it.
 
-import { address, ask, call } from "./api.js";
+import { ask, call } from "./api.js";
 import { swatch } from "./catalogue.js";
 import { byId, element, setOptions, show } from "./elements.js";
 import { showProblem } from "./problems.js";
@@ -41,8 +41,12 @@ export function chooseMasks(changed) {
     input.value = ""; // so that the same file, mended, can be chosen again
   });
   byId("mask-sample").addEventListener("click", async () => {
-    const answer = await fetch(address("page/sample_mask.png"));
-    take(new File([await answer.blob()], "sample_mask.png", { type: "image/png" }));
+    try {
+      const answer = await ask("page/sample_mask.png");
+      take(new File([await answer.blob()], "sample_mask.png", { type: "image/png" }));
+    } catch (error) {
+      showProblem(byId("mask-problem"), error);
+    }
   });
   for (const id of ["encoding", "ontology", "binary-category"]) {
     byId(id).addEventListener("change", () => {
