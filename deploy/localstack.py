@@ -198,9 +198,10 @@ class LocalStack:
         return self._child("s3", argv, seaweedfs.environment(self.data.path / "s3"), stop_seconds=4)
 
     def _s3_answers(self) -> bool:
+        master = self.data.keys.s3_ports[seaweedfs.PORT_FLAGS.index("master.port")]
         return seaweedfs.answers(
             self.s3_endpoint, access_key=self.s3_access_key, secret_key=self.s3_secret_key
-        )
+        ) and seaweedfs.has_room(f"http://{ports.LOOPBACK}:{master}")
 
     def _start_api_and_workers(self) -> None:
         """Start the API and the workers side by side, since both spend their first seconds importing."""

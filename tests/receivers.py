@@ -37,14 +37,12 @@ Behaviour = Callable[[socket.socket, Call], None]
 
 @dataclass
 class Receiver:
-    """Where it listens, what it does, and what it saw: calls, how many at once (now, at most), names by SNI."""
+    """Where it listens, what it does, and what it saw: calls, names by SNI."""
 
     host: str
     port: int
     behaviour: Behaviour
     calls: list[Call] = field(default_factory=list)
-    now: int = 0
-    most: int = 0
     names: list[str | None] = field(default_factory=list)
 
     @property
@@ -77,32 +75,22 @@ def receiver(
 
 
 def _serve(server: socket.socket, found: Receiver, tls: ssl.SSLContext | None) -> None:
-    lock = threading.Lock()
     while True:
         try:
             connection, _ = server.accept()
         except OSError:  # closed: the test is over
             return
-        threading.Thread(target=_talk, args=(connection, found, tls, lock), daemon=True).start()
+        threading.Thread(target=_talk, args=(connection, found, tls), daemon=True).start()
 
 
-def _talk(
-    connection: socket.socket, found: Receiver, tls: ssl.SSLContext | None, lock: threading.Lock
-) -> None:
+def _talk(connection: socket.socket, found: Receiver, tls: ssl.SSLContext | None) -> None:
     with contextlib.suppress(OSError), connection:
         connection.settimeout(30)
         talking = tls.wrap_socket(connection, server_side=True) if tls else connection
         with talking:
             call = _read(talking)
-            with lock:
-                found.calls.append(call)
-                found.now += 1
-                found.most = max(found.most, found.now)
-            try:
-                found.behaviour(talking, call)
-            finally:
-                with lock:
-                    found.now -= 1
+            found.calls.append(call)
+            found.behaviour(talking, call)
 
 
 def _read(connection: socket.socket) -> Call:

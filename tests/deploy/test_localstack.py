@@ -25,14 +25,14 @@ from tests.waiting import until
 SERVERS = {"redis", "s3"}
 
 
-def s3_client(stack: LocalStack):
+def s3_client(stack: LocalStack, **options: object):
     return boto3.client(
         "s3",
         endpoint_url=stack.s3_endpoint,
         aws_access_key_id=stack.s3_access_key,
         aws_secret_access_key=stack.s3_secret_key,
         region_name="us-east-1",
-        config=Config(s3={"addressing_style": "path"}, proxies={}),
+        config=Config(s3={"addressing_style": "path"}, proxies={}, **options),
     )
 
 
@@ -59,6 +59,20 @@ def test_what_was_stored_survives_a_restart_even_on_other_ports(tmp_path: Path) 
             assert client.get("kept") == b"yes"
         body = s3_client(stack).get_object(Bucket="kept", Key="a/b.bin")["Body"].read()
         assert body == bytes(range(256)) * 100
+
+
+def test_a_restarted_stack_takes_objects_at_once(tmp_path: Path) -> None:
+    for number in range(5):
+        with LocalStack(tmp_path, parts={"s3"}) as stack:
+            s3 = s3_client(stack, read_timeout=3, retries={"total_max_attempts": 1})
+            if number == 0:
+                s3.create_bucket(Bucket="kept")
+            s3.put_object(Bucket="kept", Key=str(number), Body=bytes([number]) * 4000)
+            for earlier in range(number + 1):
+                body = s3.get_object(Bucket="kept", Key=str(earlier))["Body"].read()
+                assert body == bytes([earlier]) * 4000
+            if number % 2:  # a crash; else it is asked to stop
+                os.kill(stack.pids["s3"], signal.SIGKILL)
 
 
 def test_two_stacks_run_at_once_and_one_folder_serves_one_stack(tmp_path: Path) -> None:
