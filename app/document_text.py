@@ -14,7 +14,7 @@ job, `Location` and `Retry-After`; `Prefer: wait=30` (or `?wait=30`, at most 60 
 the job is stored: it ends as `succeeded`, `failed` or `canceled`, whatever dies meanwhile.
 
 Every answer from 400 on is a problem document (RFC 9457) with a stable `code`. Any 4xx means that nothing was
-started; 503 or a broken connection means unknown: ask again.
+started; 503 or a broken connection means unknown: ask again. HEAD is answered wherever GET is.
 
 Where keys are asked for (a service on a loopback address may do without), send `Authorization: Bearer es_…`.
 

@@ -51,7 +51,7 @@ class HostCheck:
         elif (refusal := await self._refusal(scope)) is not None:
             await answer(refusal, {"Connection": "close"})(scope, receive, send)
         elif (scope["method"], scope["path"]) == ("OPTIONS", "*"):
-            allow = {"Allow": "DELETE, GET, OPTIONS, POST"}
+            allow = {"Allow": "DELETE, GET, HEAD, OPTIONS, POST"}
             await Response(status_code=204, headers=allow)(scope, receive, send)
         else:
             await self._app(scope, receive, send)

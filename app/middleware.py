@@ -14,6 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from app.answer_heads import AnswerHeads
 from app.body_limit import BodyLimit, BodyLimits
+from app.head_requests import HeadRequests
 from app.hosts import HostCheck, HostNames
 from app.request_counts import CountedRequests
 from app.shedding import Door
@@ -47,6 +48,7 @@ def install(
     max_waiting_requests: int,
 ) -> None:
     """`hosts`: see HostCheck."""
+    app.add_middleware(HeadRequests)
     app.add_middleware(BodyLimit, limits=body_limits)
     app.add_middleware(HostCheck, allowed=hosts)
     app.add_middleware(AnswerHeaders)

@@ -188,9 +188,8 @@ def _allowed(request: Request) -> list[str]:
     """The methods of the path; Starlette names those of one route only, and a path may have several."""
     path = request.scope["path"]
     found = [route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)]
-    return sorted(
-        {method for route in found if route.path == found[0].path for method in route.methods or ()}
-    )
+    methods = {method for route in found if route.path == found[0].path for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} if "GET" in methods else set()))
 
 
 def _place(request: Request) -> str:

@@ -199,9 +199,9 @@ def test_refused(port: int, sent: bytes, status: int, code: str) -> None:
 
 def test_a_method_that_a_path_lacks_is_told_what_it_has(port: int) -> None:
     for target, allow in (
-        ("/v1/jobs", "GET"),
+        ("/v1/jobs", "GET, HEAD"),
         ("/v1/trainings/preview", "POST"),
-        ("/v1/datasets/x/exports", "GET, POST"),
+        ("/v1/datasets/x/exports", "GET, HEAD, POST"),
     ):
         answer = ask(port, request(target, method="PATCH"))
         assert (answer.status, answer.headers["allow"]) == (405, allow)
@@ -242,7 +242,7 @@ def test_accepted(port: int, sent: bytes) -> None:
 def test_options_of_the_whole_service(port: int) -> None:
     """H70."""
     answer = ask(port, request("*", method="OPTIONS"))
-    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, OPTIONS, POST")
+    assert (answer.status, answer.headers["allow"]) == (204, "DELETE, GET, HEAD, OPTIONS, POST")
 
 
 def test_an_offer_to_upgrade_keeps_the_body_and_the_connection(port: int) -> None:
