@@ -87,9 +87,9 @@ def test_the_document_is_what_the_service_does(stack: LocalStack, tmp_path: Path
     }
     found = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     print(found.stdout)  # noqa: T201  (pytest shows it when the test fails)
-    assert found.returncode == 0, found.stdout[-20_000:] + found.stderr[-2_000:]
+    log = (stack.data.path / "logs" / "api.log").read_text()
+    assert found.returncode == 0, found.stdout[-20_000:] + found.stderr[-2_000:] + log[-5_000:]
     cases = json.loads(report.read_text())["test_cases"]
     assert cases["generated"] >= FEWEST, cases
-    log = (stack.data.path / "logs" / "api.log").read_text()
     assert "unexpected error" not in log
     assert "Traceback" not in log
