@@ -198,10 +198,8 @@ class LocalStack:
         return self._child("s3", argv, seaweedfs.environment(self.data.path / "s3"), stop_seconds=4)
 
     def _s3_answers(self) -> bool:
-        master = self.data.keys.s3_ports[seaweedfs.PORT_FLAGS.index("master.port")]
-        return seaweedfs.answers(
-            self.s3_endpoint, access_key=self.s3_access_key, secret_key=self.s3_secret_key
-        ) and seaweedfs.has_room(f"http://{ports.LOOPBACK}:{master}")
+        ours = {"access_key": self.s3_access_key, "secret_key": self.s3_secret_key}
+        return seaweedfs.answers(self.s3_endpoint, **ours) and seaweedfs.has_room(self.data.keys.s3_ports)
 
     def _start_api_and_workers(self) -> None:
         """Start the API and the workers side by side, since both spend their first seconds importing."""

@@ -118,10 +118,11 @@ def answers(endpoint: str, *, access_key: str, secret_key: str) -> bool:
     return True
 
 
-def has_room(master: str) -> bool:
-    """Whether the master at that URL knows a volume where the next object can go; writes wait until then."""
+def has_room(ports: Sequence[int]) -> bool:
+    """Whether the server knows a volume where the next object can go; writes wait until then."""
+    master = ports[PORT_FLAGS.index("master.port")]
     try:
         with httpx.Client(trust_env=False, timeout=3) as client:
-            return client.get(f"{master}/dir/assign").status_code == httpx.codes.OK
+            return client.get(f"http://127.0.0.1:{master}/dir/assign").status_code == httpx.codes.OK
     except httpx.TransportError:  # not yet listening
         return False

@@ -104,16 +104,12 @@ def test_what_streams_learns_that_nobody_listens() -> None:
     async def send(message: Message) -> None:
         sent.append(message)
 
-    async def receive() -> (
-        Message
-    ):  # as servers do: the request, and the disconnection once the answer is whole
+    async def receive() -> Message:
+        """As servers do: the request, and the disconnection once the answer is whole."""
         await asyncio.sleep(0.05)
-        whole = bool(sent) and not sent[-1].get("more_body", True)
-        return (
-            {"type": "http.disconnect"}
-            if whole
-            else {"type": "http.request", "body": b"", "more_body": False}
-        )
+        if sent and not sent[-1].get("more_body", True):
+            return {"type": "http.disconnect"}
+        return {"type": "http.request", "body": b"", "more_body": False}
 
     scope = {
         "type": "http",
